@@ -1,0 +1,1 @@
+"""What is on sale: labs, models and their immutable releases."""

@@ -1,0 +1,63 @@
+"""Typed readers of the environment. A wrong value stops the start and names its variable.
+
+A secret NAME is read from NAME, else from the file that NAME_FILE names; the embedded stack
+makes missing ones under its data folder, production refuses to start without them.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off", ""}
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, default)
+
+
+def integer(name: str, default: int) -> int:
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    value = os.environ.get(name)
+    if value is None:
+        return default
+    if value.lower() in TRUE:
+        return True
+    if value.lower() in FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name} must be one of 1, 0, true, false; not {value!r}.")
+
+
+def secret(name: str, *, folder: Path | None) -> str:
+    """The secret called `name`; made once under `folder` (mode 600) where that is given."""
+    if value := os.environ.get(name):
+        return value
+    if named := os.environ.get(f"{name}_FILE"):
+        return Path(named).read_text().strip()
+    if folder is None:
+        raise ImproperlyConfigured(f"Set {name} or {name}_FILE.")
+    return kept_secret(folder / name.lower())
+
+
+def kept_secret(path: Path) -> str:
+    """Read `path`, or write 43 random characters there first. Safe against a race of two starts."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    value = secrets.token_urlsafe(32)
+    with os.fdopen(handle, "w") as file:
+        file.write(value)
+    return value

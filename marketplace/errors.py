@@ -1,0 +1,93 @@
+"""Business errors. Each knows its HTTP status and a stable code; one handler renders them.
+
+KinoraError
+├── InvalidInput          422  a field is wrong; `param` names it
+├── MalformedBody         400  not JSON, too deep, too large
+├── NotAuthenticated      401  no key, a wrong, revoked or expired one
+├── NotAllowed            403  the key lacks a scope
+├── NotFound              404  also what another team owns
+├── InsufficientBalance   402  `missing` tells how much
+├── CostAboveLimit        402  the quote exceeds `max_cost`
+├── IdempotencyConflict   422  same key, other body
+├── QuoteUnusable         422  expired, another body, another team
+├── TeamLocked            423
+├── Conflict              409  the state does not allow it
+├── StaleAttempt          409  the fence is lost
+├── TooLarge              413
+└── Busy                  429
+"""
+
+from typing import Any
+
+
+class KinoraError(Exception):
+    """code: stable snake_case; param: the field at fault, if one is."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.facts = facts
+
+    def as_json(self) -> dict[str, Any]:
+        body = {"code": self.code, "message": self.message, "param": self.param}
+        return {"error": body | self.facts}
+
+
+class InvalidInput(KinoraError):
+    status, code = 422, "invalid_input"
+
+
+class MalformedBody(KinoraError):
+    status, code = 400, "malformed_body"
+
+
+class NotAuthenticated(KinoraError):
+    status, code = 401, "not_authenticated"
+
+
+class NotAllowed(KinoraError):
+    status, code = 403, "not_allowed"
+
+
+class NotFound(KinoraError):
+    status, code = 404, "not_found"
+
+
+class InsufficientBalance(KinoraError):
+    status, code = 402, "insufficient_balance"
+
+
+class CostAboveLimit(KinoraError):
+    status, code = 402, "cost_above_limit"
+
+
+class IdempotencyConflict(KinoraError):
+    status, code = 422, "idempotency_conflict"
+
+
+class QuoteUnusable(KinoraError):
+    status, code = 422, "quote_unusable"
+
+
+class TeamLocked(KinoraError):
+    status, code = 423, "team_locked"
+
+
+class Conflict(KinoraError):
+    status, code = 409, "conflict"
+
+
+class StaleAttempt(KinoraError):
+    status, code = 409, "stale_attempt"
+
+
+class TooLarge(KinoraError):
+    status, code = 413, "too_large"
+
+
+class Busy(KinoraError):
+    status, code = 429, "busy"

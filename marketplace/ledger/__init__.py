@@ -1,0 +1,1 @@
+"""Double entry in nano-units: accounts, transfers, holds."""

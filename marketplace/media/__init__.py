@@ -1,0 +1,1 @@
+"""Bytes: the store, signed URLs and the probe."""

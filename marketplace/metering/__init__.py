@@ -1,0 +1,1 @@
+"""Prices, quotes and meter events: what was counted and what it costs."""

@@ -1,0 +1,20 @@
+-- Prices: one per release, currency and instant; never edited, only ended.
+
+ALTER TABLE metering_price DROP CONSTRAINT IF EXISTS price_once_per_instant;
+ALTER TABLE metering_price ADD CONSTRAINT price_once_per_instant EXCLUDE USING gist (
+    int8range(release_id, release_id, '[]') WITH &&,
+    tstzrange(effective_from, effective_to) WITH &&
+) WHERE (currency = 'USD');
+
+CREATE OR REPLACE FUNCTION price_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.effective_to IS NULL
+       AND to_jsonb(NEW) - 'effective_to' = to_jsonb(OLD) - 'effective_to' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a published price is superseded, never edited'
+        USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE OR REPLACE TRIGGER price_kept BEFORE UPDATE OR DELETE ON metering_price
+    FOR EACH ROW EXECUTE FUNCTION price_kept();

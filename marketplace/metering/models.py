@@ -1,0 +1,72 @@
+"""Price, Quote, MeterEvent. A published price is never edited, only superseded."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from marketplace import ids
+from marketplace.accounts.models import Team
+from marketplace.catalog.models import Release
+
+
+class Price(models.Model):
+    """A version of what a release costs, from an instant on.
+
+    lines: [{"unit": "image", "unit_price": "0.002"}]; unit prices are decimals in major units.
+    A trigger refuses edits; only `effective_to` may be set, once.
+    """
+
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="prices")
+    version = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3, default="USD")
+    lines = models.JSONField()
+    effective_from = models.DateTimeField()
+    effective_to = models.DateTimeField(null=True, blank=True)
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "currency", "version"], name="price_version_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.release} v{self.version}"
+
+
+class Quote(models.Model):
+    """A binding upper bound for one exact body, until it expires."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT)
+    price = models.ForeignKey(Price, on_delete=models.PROTECT)
+    inputs_digest = models.BinaryField(max_length=32)
+    lines = models.JSONField()
+    maximum = models.BigIntegerField(help_text="nano-units")
+    expected = models.BigIntegerField(help_text="nano-units")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("quote", self.id)
+
+
+class MeterEvent(models.Model):
+    """One counted quantity of a run, with what the three witnesses said."""
+
+    identifier = models.CharField(max_length=80, unique=True, help_text="<run>:<unit>")
+    run_id = models.UUIDField(db_index=True)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT)
+    unit = models.CharField(max_length=40)
+    quantity = models.DecimalField(max_digits=20, decimal_places=6, help_text="what is charged")
+    requested = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    reported = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    measured = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["team", "timestamp"], name="meter_by_team")]

@@ -1,0 +1,1 @@
+"""HTML: what people see. Reads rooms, writes through their verbs."""

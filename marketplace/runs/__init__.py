@@ -1,0 +1,1 @@
+"""Runs, their attempts and outputs: submit, claim, execute, settle, sweep."""

@@ -1,0 +1,104 @@
+-- Claim, renew, report, hand back: the lease and the fence.
+
+-- Give a worker up to `p_limit` waiting runs of a queue: those past the fairness deadline first,
+-- then by priority, then those whose model it has warm, then the oldest.
+CREATE OR REPLACE FUNCTION claim_runs(
+    p_queue text, p_worker text, p_warm text[], p_limit int, p_lease interval
+) RETURNS TABLE (
+    run_id uuid, attempt int, release_id bigint, inputs jsonb, ticket jsonb,
+    timeout_seconds int, warm boolean, cancel boolean
+) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    WITH chosen AS (
+        SELECT r.id, r.created_at, l.timeout_seconds, l.target = ANY (p_warm) AS warm
+          FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
+         WHERE r.queue = p_queue AND r.state = 'queued'
+         ORDER BY r.created_at < now() - interval '10 s' DESC, r.priority DESC,
+                  l.target = ANY (p_warm) DESC, r.created_at
+         LIMIT p_limit FOR UPDATE OF r SKIP LOCKED
+    ), claimed AS (
+        UPDATE runs_run r
+           SET state = 'running', attempt = r.attempt + 1, worker = p_worker,
+               lease_until = now() + p_lease,
+               deadline_at = now() + make_interval(secs => c.timeout_seconds),
+               started_at = coalesce(r.started_at, now()),
+               route = r.route || jsonb_build_object(
+                   'worker', p_worker,
+                   'reason', CASE WHEN l.adapter <> 'house' THEN 'partner'
+                                  WHEN c.warm THEN 'warm' ELSE 'cold' END)
+          FROM chosen c, catalog_release l
+         WHERE r.id = c.id AND l.id = r.release_id
+        RETURNING r.id, r.attempt, r.release_id, r.inputs, r.ticket, c.timeout_seconds, c.warm,
+                  r.cancel_requested_at IS NOT NULL AS cancel, c.created_at
+    ), noted AS (
+        INSERT INTO runs_attempt (run_id, number, worker, claimed_at, outcome)
+        SELECT c.id, c.attempt, p_worker, now(), '' FROM claimed c
+    )
+    SELECT c.id, c.attempt, c.release_id, c.inputs, c.ticket, c.timeout_seconds, c.warm, c.cancel
+      FROM claimed c ORDER BY c.created_at;
+END $$;
+
+-- Renew the lease of an attempt. Gives whether to cancel, or no row where the fence is lost.
+CREATE OR REPLACE FUNCTION renew_run(p_run uuid, p_attempt int, p_lease interval)
+RETURNS TABLE (cancel boolean) LANGUAGE sql AS $$
+    UPDATE runs_run r SET lease_until = now() + p_lease
+     WHERE r.id = p_run AND r.attempt = p_attempt AND r.state = 'running'
+    RETURNING r.cancel_requested_at IS NOT NULL OR r.deadline_at < now();
+$$;
+
+-- Keep how far an attempt is, and renew its lease with it.
+CREATE OR REPLACE FUNCTION report_run(
+    p_run uuid, p_attempt int, p_lease interval, p_stage text, p_step int, p_steps int,
+    p_preview text
+) RETURNS TABLE (cancel boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY SELECT r.cancel FROM renew_run(p_run, p_attempt, p_lease) r;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO runs_progress AS p (run_id, attempt, stage, step, steps, preview, updated_at)
+    VALUES (p_run, p_attempt, p_stage, p_step, p_steps, coalesce(p_preview, ''), now())
+    ON CONFLICT (run_id) DO UPDATE
+       SET attempt = excluded.attempt, stage = excluded.stage, step = excluded.step,
+           steps = excluded.steps, updated_at = now(),
+           preview = CASE WHEN excluded.preview = '' AND p.attempt = excluded.attempt
+                          THEN p.preview ELSE excluded.preview END;
+END $$;
+
+-- Keep the partner's receipt of the job, fenced.
+CREATE OR REPLACE FUNCTION keep_ticket(p_run uuid, p_attempt int, p_ticket jsonb)
+RETURNS boolean LANGUAGE sql AS $$
+    WITH kept AS (
+        UPDATE runs_run r SET ticket = p_ticket
+         WHERE r.id = p_run AND r.attempt = p_attempt AND r.state = 'running' RETURNING 1)
+    SELECT EXISTS (SELECT 1 FROM kept);
+$$;
+
+-- Make runs claimable again whose lease has passed (p_run NULL), or one whose worker gave it up.
+-- Runs out of attempts are returned with `exhausted`, still running: the caller settles them.
+CREATE OR REPLACE FUNCTION requeue_runs(p_run uuid, p_attempt int, p_most int)
+RETURNS TABLE (run_id uuid, attempt int, exhausted boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    WITH lapsed AS (
+        SELECT r.id, r.attempt, r.attempt >= p_most OR r.cancel_requested_at IS NOT NULL AS spent
+          FROM runs_run r
+         WHERE r.state = 'running'
+           AND CASE WHEN p_run IS NULL THEN r.lease_until < now()
+                    ELSE r.id = p_run AND r.attempt = p_attempt END
+         ORDER BY r.id LIMIT 500 FOR UPDATE SKIP LOCKED
+    ), waiting AS (
+        UPDATE runs_run r SET state = 'queued', worker = '', lease_until = NULL
+          FROM lapsed WHERE r.id = lapsed.id AND NOT lapsed.spent
+        RETURNING r.id, r.queue
+    ), lost AS (
+        UPDATE runs_attempt a SET ended_at = now(), outcome = 'lost'
+          FROM lapsed WHERE a.run_id = lapsed.id AND a.number = lapsed.attempt
+           AND a.ended_at IS NULL
+    ), told AS (
+        INSERT INTO runs_outbox (topic, key, created_at)
+        SELECT 'hint', w.queue, now() FROM waiting w GROUP BY w.queue
+    )
+    SELECT l.id, l.attempt, l.spent FROM lapsed l;
+END $$;

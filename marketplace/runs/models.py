@@ -1,0 +1,160 @@
+"""Run, Attempt, Output, Progress, Outbox.
+
+queued → running → succeeded | failed | cancelled. The attempt number is the fence of every later
+write. Rows are written by the `.sql` functions of this folder; the ORM reads them.
+"""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from marketplace import ids
+from marketplace.accounts.models import ApiKey, Team, User
+from marketplace.catalog.models import Release
+from marketplace.metering.models import Price
+
+
+class Run(models.Model):
+    """One execution asked for by a team; one public id over all its attempts."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "succeeded"
+        PARTIAL = "partial"
+        INVALID_INPUT = "invalid_input"
+        REFUSED_BEFORE = "refused_before"
+        REFUSED_AFTER = "refused_after"
+        SUPPLIER_ERROR = "supplier_error"
+        OUR_ERROR = "our_error"
+        CANCELLED_BEFORE = "cancelled_before"
+        CANCELLED_AFTER = "cancelled_after"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT)
+    key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT)
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, help_text="playground")
+    release = models.ForeignKey(Release, on_delete=models.PROTECT)
+    price = models.ForeignKey(Price, on_delete=models.PROTECT)
+    quote_id = models.UUIDField(null=True)
+    inputs = models.JSONField()
+    inputs_digest = models.BinaryField(max_length=32)
+    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - NULL is "none"
+    state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
+    outcome = models.CharField(max_length=20, choices=Outcome, null=True)  # noqa: DJ001 - not yet
+    queue = models.CharField(max_length=40)
+    priority = models.SmallIntegerField(default=0)
+    route = models.JSONField(default=dict, help_text="supplier, reason")
+    attempt = models.IntegerField(default=0)
+    worker = models.CharField(max_length=80, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True, help_text="of the present attempt")
+    ticket = models.JSONField(null=True, help_text="the partner's receipt of the job")
+    cancel_requested_at = models.DateTimeField(null=True)
+    error = models.JSONField(null=True)
+    usage = models.JSONField(null=True, help_text="facts reported by the supplier")
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, help_text="first claim")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["team", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="run_once_per_idempotency_key",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["queued", "running"], finished_at=None)
+                | Q(state__in=["succeeded", "failed", "cancelled"], finished_at__isnull=False),
+                name="run_finished_at_says_terminal",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["queue", "created_at"], condition=Q(state="queued"), name="run_waiting"
+            ),
+            models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
+            models.Index(fields=["team", "-id"], name="run_by_team"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("run", self.id)
+
+
+class Attempt(models.Model):
+    """One try of a run. outcome: the state it ended in, `lost`, or empty while it lasts."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
+    number = models.IntegerField()
+    worker = models.CharField(max_length=80)
+    claimed_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "number"], name="attempt_once")
+        ]
+
+
+class Output(models.Model):
+    """One produced image or video. Its measures come from our own probe."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="outputs")
+    position = models.SmallIntegerField()
+    kind = models.CharField(max_length=10)
+    content_type = models.CharField(max_length=40)
+    path = models.CharField(max_length=200, help_text="in the media store")
+    bytes = models.BigIntegerField()
+    sha256 = models.BinaryField(max_length=32)
+    width = models.IntegerField(null=True)
+    height = models.IntegerField(null=True)
+    frames = models.IntegerField(null=True)
+    seconds = models.DecimalField(max_digits=12, decimal_places=6, null=True)
+    sound = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "position"], name="output_once")
+        ]
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("out", self.id)
+
+
+class Progress(models.Model):
+    """How far a running run is. An UNLOGGED table: a crash of the database empties it."""
+
+    run_id = models.UUIDField(primary_key=True)
+    attempt = models.IntegerField()
+    stage = models.CharField(max_length=20)
+    step = models.IntegerField()
+    steps = models.IntegerField()
+    preview = models.TextField(blank=True, help_text="data: URI of a small picture, or empty")
+    updated_at = models.DateTimeField()
+
+
+class Outbox(models.Model):
+    """What has to be told after a commit: `hint` (a queue has work), `run.finished`."""
+
+    topic = models.CharField(max_length=20)
+    key = models.CharField(max_length=80)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["topic", "id"], name="outbox_by_topic")]

@@ -1,0 +1,94 @@
+-- T1. Admit many runs in one call and one commit: run, hold, outbox.
+--
+-- items: [{run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
+--          inputs_digest (hex), idempotency_key, quoted, amount, currency, queue, priority, route}].
+-- Gives per item, by its place from 1: `ok`, `replayed` (same idempotency key and body, the first
+-- run's id), `idempotency_conflict`, `insufficient_balance` (what is available), `key_revoked`,
+-- `team_locked`, `release_retired`. All but the first two write nothing.
+-- Lock order: idempotency keys, then accounts, each sorted; so two calls cannot deadlock.
+CREATE OR REPLACE FUNCTION admit_runs(items jsonb)
+RETURNS TABLE (place bigint, code text, run_id uuid, available bigint, hint_ids bigint[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    entered uuid[];
+    held jsonb;
+    refused uuid[];
+    hints bigint[];
+BEGIN
+    WITH wanted AS (
+        SELECT w.* FROM ROWS FROM (jsonb_to_recordset(items) AS
+            (run_id uuid, team_id uuid, key_id uuid, user_id bigint, release_id bigint,
+             price_id bigint, quote_id uuid, inputs jsonb, inputs_digest text,
+             idempotency_key text, queue text, priority smallint, route jsonb)) AS w
+    ), entered_rows AS (
+        INSERT INTO runs_run (id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
+                              inputs_digest, idempotency_key, state, queue, priority, route,
+                              attempt, worker, created_at)
+        SELECT w.run_id, w.team_id, w.key_id, w.user_id, w.release_id, w.price_id, w.quote_id,
+               w.inputs, decode(w.inputs_digest, 'hex'), w.idempotency_key, 'queued', w.queue,
+               w.priority, w.route, 0, '', now()
+          FROM wanted w
+          JOIN accounts_team t ON t.id = w.team_id AND t.status = 'active'
+          JOIN catalog_release r ON r.id = w.release_id AND r.published_at <= now()
+               AND (r.retired_at IS NULL OR r.retired_at > now())
+          LEFT JOIN accounts_apikey k ON k.id = w.key_id
+         WHERE w.key_id IS NULL
+            OR (k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()))
+         ORDER BY w.team_id, w.idempotency_key, w.run_id
+        ON CONFLICT (team_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO entered FROM entered_rows;
+
+    SELECT coalesce(jsonb_agg(to_jsonb(h)), '[]') INTO held FROM hold_money(
+        (SELECT coalesce(jsonb_agg(i ORDER BY n), '[]')
+           FROM jsonb_array_elements(items) WITH ORDINALITY AS e(i, n)
+          WHERE (i ->> 'run_id')::uuid = ANY (entered))) AS h;
+    SELECT coalesce(array_agg((h ->> 'run_id')::uuid), '{}') INTO refused
+      FROM jsonb_array_elements(held) AS h WHERE h ->> 'code' <> 'ok';
+    IF cardinality(refused) > 0 THEN
+        DELETE FROM runs_run WHERE id = ANY (refused);
+    END IF;
+
+    WITH told AS (
+        INSERT INTO runs_outbox (topic, key, created_at)
+        SELECT 'hint', r.queue, now() FROM runs_run r
+         WHERE r.id = ANY (entered) GROUP BY r.queue
+        RETURNING id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO hints FROM told;
+
+    RETURN QUERY
+    SELECT w.place,
+           CASE WHEN w.run_id = ANY (refused) THEN 'insufficient_balance'
+                WHEN w.run_id = ANY (entered) THEN 'ok'
+                WHEN first.id IS NOT NULL AND first.inputs_digest = decode(w.inputs_digest, 'hex')
+                     THEN 'replayed'
+                WHEN first.id IS NOT NULL THEN 'idempotency_conflict'
+                WHEN t.status IS DISTINCT FROM 'active' THEN 'team_locked'
+                WHEN k.id IS NOT NULL AND (k.revoked_at IS NOT NULL OR k.expires_at <= now())
+                     THEN 'key_revoked'
+                WHEN twin.code IS NOT NULL THEN twin.code
+                ELSE 'release_retired' END,
+           CASE WHEN w.run_id = ANY (entered) THEN w.run_id ELSE first.id END,
+           coalesce((h.h ->> 'available')::bigint, twin.available),
+           hints
+      FROM ROWS FROM (jsonb_to_recordset(items) AS
+            (run_id uuid, team_id uuid, key_id uuid, release_id bigint, inputs_digest text,
+             idempotency_key text)) WITH ORDINALITY
+           AS w(run_id, team_id, key_id, release_id, inputs_digest, idempotency_key, place)
+      LEFT JOIN jsonb_array_elements(held) AS h(h) ON (h.h ->> 'run_id')::uuid = w.run_id
+      LEFT JOIN runs_run first ON w.run_id <> ALL (entered)
+            AND first.team_id = w.team_id AND first.idempotency_key = w.idempotency_key
+      LEFT JOIN accounts_team t ON t.id = w.team_id
+      LEFT JOIN accounts_apikey k ON k.id = w.key_id
+      -- The same key twice in one call, and the first of them was refused: so is the second.
+      LEFT JOIN LATERAL (
+          SELECT 'insufficient_balance' AS code, (o.h ->> 'available')::bigint AS available
+            FROM jsonb_to_recordset(items) AS s(run_id uuid, team_id uuid, idempotency_key text)
+            JOIN jsonb_array_elements(held) AS o(h) ON (o.h ->> 'run_id')::uuid = s.run_id
+           WHERE s.run_id = ANY (refused) AND s.run_id <> w.run_id
+             AND s.team_id = w.team_id AND s.idempotency_key = w.idempotency_key
+           LIMIT 1) twin ON w.run_id <> ALL (entered)
+     ORDER BY w.place;
+END $$;
