@@ -48,24 +48,19 @@ def meter(
     reported: Quantities,
     measured: Quantities,
 ) -> Metered:
-    """Price what was used. reported, measured: unit → quantity, six places."""
-    events = [
-        counted(unit, inputs, facts, reported, measured)
+    """Price what was used. reported, measured: unit → quantity, six places.
+
+    Where any unit's witnesses are too far apart nothing is charged yet: quantities are 0,
+    `agreed` is False and the run's hold waits for an admin.
+    """
+    said = {
+        unit: Witnesses(
+            UNITS[unit].upper_bound(inputs, facts), reported.get(unit), measured.get(unit)
+        )
         for unit in sorted({line["unit"] for line in price_lines})
-    ]
-    agreed = all(event is not None for _, event in events)
-    final = tuple(event or Event(unit, Decimal(0), w) for (unit, w), event in events)
-    used = {event.unit: event.quantity for event in final}
-    return Metered(final, total(priced_lines(price_lines, used)) if agreed else 0, agreed)
-
-
-def counted(
-    unit: str,
-    inputs: Mapping[str, Any],
-    facts: Facts,
-    reported: Quantities,
-    measured: Quantities,
-) -> tuple[tuple[str, Witnesses], Event | None]:
-    said = Witnesses(UNITS[unit].upper_bound(inputs, facts), reported.get(unit), measured.get(unit))
-    quantity = UNITS[unit].charged(said)
-    return (unit, said), None if quantity is None else Event(unit, quantity, said)
+    }
+    counted = {unit: UNITS[unit].charged(witnesses) for unit, witnesses in said.items()}
+    agreed = None not in counted.values()
+    used = {unit: (q or Decimal(0)) if agreed else Decimal(0) for unit, q in counted.items()}
+    events = tuple(Event(unit, used[unit], said[unit]) for unit in said)
+    return Metered(events, total(priced_lines(price_lines, used)), agreed)

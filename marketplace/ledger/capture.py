@@ -1,0 +1,51 @@
+"""Take held money or give it back. The function is `capture.sql`; settlement calls it inside T2.
+
+`closing` builds one item of that call; `close` makes the call outside of a settlement.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connection
+from psycopg.types.json import Jsonb
+
+State = Literal["captured", "voided", "in_review"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one account gets of a capture, nano-units."""
+
+    account_id: int
+    amount: int
+
+
+def captured(amount: int, shares: Sequence[Share]) -> dict[str, Any]:
+    """Capture `amount` and share it; the shares sum to it exactly."""
+    if amount < 0 or sum(share.amount for share in shares) != amount:
+        raise ValueError("shares must sum to the captured amount")
+    listed = [{"account_id": s.account_id, "amount": s.amount} for s in shares]
+    return {"state": "captured", "amount": amount, "shares": listed}
+
+
+def voided() -> dict[str, Any]:
+    """Give the whole hold back."""
+    return {"state": "voided", "amount": 0, "shares": []}
+
+
+def in_review() -> dict[str, Any]:
+    """Leave the hold as it is until an admin decides."""
+    return {"state": "in_review", "amount": 0, "shares": []}
+
+
+def close(*, closings: dict[UUID, dict[str, Any]]) -> dict[UUID, str]:
+    """Close holds in one round trip, run → state. Runs inside the caller's transaction.
+
+    Repeats safely: a hold that is closed already is left as it is and missing from the answer.
+    """
+    items = [{"run_id": str(run)} | closing for run, closing in closings.items()]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT run_id, state FROM close_holds(%s)", [Jsonb(items)])
+        return dict(cursor.fetchall())
