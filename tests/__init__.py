@@ -1,0 +1,1 @@
+"""Tests: they run against the real PostgreSQL, Redis and HTTP of an embedded stack."""

@@ -1,0 +1,62 @@
+"""A pytest plugin: PostgreSQL and Redis of the embedded stack, up before Django's settings load.
+
+The first process of a session starts them in a temporary folder; the workers of pytest-xdist
+inherit KINORA_TEST_STACK and share them, each with a test database of its own.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from marketplace.embedded.postgres import Postgres
+from marketplace.embedded.redis import RedisServer
+from marketplace.embedded.supervisor import Supervisor
+
+MARK = "KINORA_TEST_STACK"
+SETTINGS = {
+    "KINORA_SECRET_KEY": "tests",
+    "KINORA_DATABASE_PASSWORD": "tests",
+    "KINORA_LOG": "WARNING",
+}
+
+
+class Servers:
+    """The two servers of one test session and the folder they live in."""
+
+    def __init__(self) -> None:
+        self.data = Path(tempfile.mkdtemp(prefix="kinora-tests-"))
+        self.supervisor = Supervisor(self.data, say=print)
+
+    def start(self) -> None:
+        password = SETTINGS["KINORA_DATABASE_PASSWORD"]
+        postgres = Postgres(self.data, password, durable=False)
+        self.supervisor.start(postgres.program(), RedisServer(self.data).program())
+        self.supervisor.wait("postgres", "redis")
+
+    def stop(self) -> None:
+        self.supervisor.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+started: list[Servers] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Generator[None]:
+    """Before pytest-django loads the settings: wrappers run first."""
+    if MARK not in os.environ:
+        servers = Servers()
+        started.append(servers)
+        os.environ |= SETTINGS | {"KINORA_DATA": str(servers.data), MARK: str(servers.data)}
+        servers.start()
+    return (yield)
+
+
+def pytest_unconfigure() -> None:
+    while started:
+        started.pop().stop()
+        os.environ.pop(MARK, None)
