@@ -1,27 +1,16 @@
 """The chart of accounts: a team's own, and the system's by name.
 
-System accounts get entries only; nothing on a request path updates their rows.
+System accounts are made on first use by the SQL functions, get entries only, and no request path
+updates their rows.
 """
-
-from functools import cache
-
-from django.db import connection
 
 from marketplace.accounts.models import Team
 from marketplace.ledger.models import Account
 
 
-@cache
-def system_account(name: str, currency: str = "USD") -> int:
-    """The id of a system account such as `revenue:kinora/glyph`, made on first use."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT system_account(%s, %s)", [name, currency])
-        return int(cursor.fetchone()[0])
-
-
-def revenue_account(model: str, currency: str = "USD") -> int:
+def revenue_account(model: str) -> str:
     """Where the captured money of a model goes."""
-    return system_account(f"revenue:{model}", currency)
+    return f"revenue:{model}"
 
 
 def open_prepaid(*, team: Team, currency: str = "USD") -> Account:

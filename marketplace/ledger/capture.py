@@ -16,9 +16,9 @@ State = Literal["captured", "voided", "in_review"]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one account gets of a capture, nano-units."""
+    """What a system account, by its name, gets of a capture; nano-units."""
 
-    account_id: int
+    account: str
     amount: int
 
 
@@ -26,7 +26,7 @@ def captured(amount: int, shares: Sequence[Share]) -> dict[str, Any]:
     """Capture `amount` and share it; the shares sum to it exactly."""
     if amount < 0 or sum(share.amount for share in shares) != amount:
         raise ValueError("shares must sum to the captured amount")
-    listed = [{"account_id": s.account_id, "amount": s.amount} for s in shares]
+    listed = [{"account": s.account, "amount": s.amount} for s in shares]
     return {"state": "captured", "amount": amount, "shares": listed}
 
 

@@ -1,7 +1,7 @@
 -- Close many holds in one call: capture up to the held amount, void, or leave for review.
 --
--- items: [{run_id, state: captured | voided | in_review, amount, shares: [{account_id, amount}]}].
--- shares sum to amount (the entries' guard checks it). Takes from the accounts that the hold itself
+-- items: [{run_id, state: captured | voided | in_review, amount, shares: [{account, amount}]}].
+-- shares name system accounts and sum to amount (the entries' guard checks it). Takes from the accounts that the hold itself
 -- named, in their order, and gives back the rest; writes one balanced transfer per captured hold
 -- (none for an amount of 0). Locks holds by id, then accounts by id. Runs inside the caller's
 -- transaction. A hold that is already closed is left as it is and not returned.
@@ -16,10 +16,15 @@ BEGIN
       WHERE a.id IN (SELECT p.account_id FROM ledger_holdpart p
                        JOIN jsonb_to_recordset(items) AS i(run_id uuid) ON p.hold_id = i.run_id)
       ORDER BY a.id FOR UPDATE;
+    PERFORM system_account(s.account, s.currency) FROM (
+        SELECT DISTINCT s.account, h.currency::text AS currency
+          FROM jsonb_to_recordset(items) AS i(run_id uuid, shares jsonb)
+          JOIN ledger_hold h ON h.run_id = i.run_id,
+               jsonb_to_recordset(i.shares) AS s(account text)) s;
 
     RETURN QUERY
     WITH wanted AS (
-        SELECT w.run_id, w.state, w.amount, w.shares, w.place, h.price_id, h.team_id
+        SELECT w.run_id, w.state, w.amount, w.shares, w.place, h.price_id, h.currency
           FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, state text, amount bigint, shares jsonb)) WITH ORDINALITY
             AS w(run_id, state, amount, shares, place)
@@ -61,10 +66,12 @@ BEGIN
           JOIN ledger_account a ON a.id = part.account_id
          WHERE part.taken > 0
         UNION ALL
-        SELECT t.id, s.account_id, s.amount, NULL
+        SELECT t.id, a.id, s.amount, NULL
           FROM transfer t
-          JOIN wanted w ON w.run_id = t.run_id,
-               jsonb_to_recordset(w.shares) AS s(account_id bigint, amount bigint)
+          JOIN wanted w ON w.run_id = t.run_id
+         CROSS JOIN jsonb_to_recordset(w.shares) AS s(account text, amount bigint)
+          JOIN ledger_account a ON a.name = s.account AND a.currency = w.currency
+               AND a.team_id IS NULL
          WHERE s.amount <> 0
     )
     SELECT c.run_id, c.state::text, c.captured, t.id

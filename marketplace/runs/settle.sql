@@ -5,7 +5,7 @@
 --          outputs: [{id, position, kind, content_type, path, bytes, sha256 (hex), width, height,
 --                     frames, seconds, sound, expires_at}],
 --          events: [{unit, quantity, requested, reported, measured}],
---          hold: {state, amount, shares: [{account_id, amount}]}}].
+--          hold: {state, amount, shares: [{account, amount}]}}].
 -- The fence: only the present attempt settles. A run whose lease lapsed may still be settled by that
 -- attempt as long as nobody has claimed it again. Gives per run `settled`, `replayed` (it had ended under this
 -- very attempt) or `stale`; only the first writes.
