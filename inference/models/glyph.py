@@ -1,0 +1,194 @@
+"""`kinora/glyph`: text to a 32-pixel picture by rectified flow, in the FLUX block layout.
+
+A FluxTransformer2DModel over 4x4 pixel patches (there is no VAE) and a small CLIPTextModel. The
+transformer predicts the clean picture x0; the velocity that the scheduler integrates follows from
+it. Training imports the same functions, so that what is trained is what is served.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+from inference.models.contract import Step
+
+SIDE = 32  # pixels the network draws per side
+PATCH = 4
+TOKENS = 16  # words of a prompt that are read, with begin and end
+PREVIEW_EVERY = 4  # steps
+LEAST_T = 0.05  # the x0 → velocity division is clamped here, in training and in sampling
+
+
+def patches(images: Tensor) -> Tensor:
+    """Unshuffle pixels into tokens.  (B, 3, S, S) → (B, (S/4)², 48)."""
+    folded = torch.nn.functional.pixel_unshuffle(images, PATCH)  # (B, 48, S/4, S/4)
+    return folded.flatten(2).transpose(1, 2)  # (B, (S/4)², 48)
+
+
+def pixels(tokens: Tensor) -> Tensor:
+    """Undo `patches`.  (B, N, 48) → (B, 3, 4√N, 4√N)."""
+    edge = round(tokens.shape[1] ** 0.5)
+    folded = tokens.transpose(1, 2).unflatten(2, (edge, edge))  # (B, 48, √N, √N)
+    return torch.nn.functional.pixel_shuffle(folded, PATCH)
+
+
+def positions(edge: int) -> Tensor:
+    """Give each patch its (0, row, column).  (edge², 3) float32."""
+    row, column = torch.meshgrid(torch.arange(edge), torch.arange(edge), indexing="ij")
+    return torch.stack([torch.zeros_like(row), row, column], -1).reshape(-1, 3).float()
+
+
+def plain(prompt: str) -> str:
+    """Keep lower-case words and digits, which is all that the tokenizer knows."""
+    return " ".join(re.findall(r"[a-z0-9]+", prompt.lower()))
+
+
+def tokens_of(tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> tuple[Tensor, Tensor]:
+    """Tokenize prompts.  → ids (B, 16), mask (B, 16)."""
+    batch = tokenizer(
+        [plain(prompt) for prompt in prompts],
+        padding="max_length",
+        truncation=True,
+        max_length=TOKENS,
+        return_tensors="pt",
+    )
+    return batch["input_ids"], batch["attention_mask"]
+
+
+def encode(encoder: CLIPTextModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Embed words.  (B, 16) → states (B, 16, D), pooled (B, D).
+
+    Pooled is the mean over words, not the end token: it drives the modulation path, and a bag of
+    words is what that path learns from soonest.
+    """
+    states = encoder(input_ids=ids).last_hidden_state  # (B, 16, D)
+    weight = mask.unsqueeze(-1).to(states.dtype)  # (B, 16, 1)
+    return states, (states * weight).sum(1) / weight.sum(1)
+
+
+def predict(
+    network: FluxTransformer2DModel, noisy: Tensor, t: Tensor, states: Tensor, pooled: Tensor
+) -> Tensor:
+    """Estimate the clean picture.  noisy (B, N, 48), t (B,) in 0..1 → (B, N, 48)."""
+    edge = round(noisy.shape[1] ** 0.5)
+    estimate: Tensor = network(
+        hidden_states=noisy,
+        encoder_hidden_states=states,
+        pooled_projections=pooled,
+        timestep=t,
+        img_ids=positions(edge).to(noisy.device),
+        txt_ids=torch.zeros(states.shape[1], 3, device=noisy.device),
+        return_dict=False,
+    )[0]
+    return estimate
+
+
+@dataclass
+class Work:
+    """One run in flight: a list entry per picture, each sampled on its own.
+
+    Pictures are not batched together: a matrix product may round otherwise in another batch, and
+    the same seed must give the same bytes whatever the count.
+    """
+
+    inputs: dict[str, Any]
+    seeds: list[int]
+    states: Tensor  # (2, 16, D): without, with the prompt
+    pooled: Tensor  # (2, D)
+    latents: list[Tensor]  # count x (1, 64, 48)
+    estimates: list[Tensor] = field(default_factory=list)
+
+
+class Glyph:
+    """Weights in memory and the four verbs that the engine calls."""
+
+    def __init__(
+        self,
+        network: FluxTransformer2DModel,
+        encoder: CLIPTextModel,
+        tokenizer: PreTrainedTokenizerFast,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+    ) -> None:
+        """Take the parts as they are; `load` reads them from a folder."""
+        self.network, self.encoder = network.eval(), encoder.eval()
+        self.tokenizer, self.scheduler = tokenizer, scheduler
+        weights = [*network.parameters(), *encoder.parameters()]
+        self.device = weights[0].device
+        self.bytes = sum(weight.numel() * weight.element_size() for weight in weights)
+
+    @classmethod
+    def load(cls, folder: Path, device: str) -> Self:
+        """Read a diffusers folder; weights are kept in float32, which a CPU computes fastest."""
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"),
+            **json.loads((folder / "tokenizer" / "special_tokens_map.json").read_text()),
+        )
+        network = FluxTransformer2DModel.from_pretrained(
+            folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False
+        )
+        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
+        return cls(network.to(device), encoder.to(device), tokenizer, scheduler)
+
+    def prepare(self, inputs: dict[str, Any]) -> Work:
+        """Read the prompt and draw the noise of each picture from its own seed."""
+        prompts = [inputs.get("negative_prompt", ""), inputs["prompt"]]
+        ids, mask = tokens_of(self.tokenizer, prompts)
+        with torch.inference_mode():
+            states, pooled = encode(self.encoder, ids.to(self.device), mask.to(self.device))
+        seeds = [inputs["seed"] + index for index in range(inputs["count"])]
+        return Work(inputs, seeds, states, pooled, [self.noise(seed) for seed in seeds])
+
+    def noise(self, seed: int) -> Tensor:
+        """Draw starting noise on the CPU, so that every device starts alike.  (1, 64, 48)."""
+        generator = torch.Generator("cpu").manual_seed(seed % 2**31)
+        return patches(torch.randn(1, 3, SIDE, SIDE, generator=generator)).to(self.device)
+
+    def denoise(self, work: Work) -> Iterator[Step]:
+        """Walk from noise to pictures, one yield per step: the caller may stop at any of them."""
+        steps = work.inputs["steps"]
+        self.scheduler.set_timesteps(steps, device=self.device)
+        times = self.scheduler.sigmas.tolist()  # steps + 1 values from 1 to 0
+        for index in range(steps):
+            now, after = times[index], times[index + 1]
+            work.estimates = [
+                self.estimate(work, latent, now) for latent in work.latents
+            ]  # count x (1, 64, 48)
+            work.latents = [
+                latent + (after - now) * (latent - estimate) / max(now, LEAST_T)
+                for latent, estimate in zip(work.latents, work.estimates, strict=True)
+            ]
+            shown = index % PREVIEW_EVERY == PREVIEW_EVERY - 1 and index + 1 < steps
+            yield Step(index + 1, steps, self.images(work.estimates[:1])[0] if shown else None)
+
+    def estimate(self, work: Work, latent: Tensor, t: float) -> Tensor:
+        """Guess the clean picture with guidance.  (1, 64, 48) → (1, 64, 48)."""
+        times = torch.full((2,), t, device=self.device)
+        with torch.inference_mode():
+            both = predict(self.network, latent.expand(2, -1, -1), times, work.states, work.pooled)
+        without, given = both.chunk(2)
+        return without + work.inputs["guidance"] * (given - without)
+
+    def decode(self, work: Work) -> list[Image.Image]:
+        """Turn final latents into pictures of the asked size."""
+        side = int(work.inputs["size"])
+        return [
+            image.resize((side, side), Image.Resampling.LANCZOS) if side != SIDE else image
+            for image in self.images(work.latents)
+        ]
+
+    def images(self, latents: list[Tensor]) -> list[Image.Image]:
+        """Show latents at the network's own size.  count x (1, 64, 48) → count pictures."""
+        drawn = pixels(torch.cat(latents)).clamp(-1, 1)  # (count, 3, 32, 32)
+        levels = ((drawn + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(level) for level in levels]

@@ -1,0 +1,37 @@
+"""Write trained weights as a diffusers folder in bfloat16 safetensors."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+INDEX = {
+    "_class_name": "GlyphPipeline",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
+}
+
+
+def export(
+    network: FluxTransformer2DModel,
+    encoder: CLIPTextModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+) -> None:
+    """Save every part under `folder`, which `inference.models.glyph.Glyph.load` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(network).to(torch.bfloat16).save_pretrained(folder / "transformer")
+    copy.deepcopy(encoder).to(torch.bfloat16).save_pretrained(folder / "text_encoder")
+    FlowMatchEulerDiscreteScheduler(shift=1.0).save_pretrained(folder / "scheduler")
+    (folder / "tokenizer").mkdir(exist_ok=True)
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
+    (folder / "tokenizer" / "special_tokens_map.json").write_text(json.dumps(special, indent=1))
+    (folder / "model_index.json").write_text(json.dumps(INDEX, indent=1) + "\n")
