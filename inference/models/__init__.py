@@ -1,0 +1,21 @@
+"""The open models that are served, each a class named by its path.
+
+A new family is one file beside this one and one line below; classes are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from inference.models.contract import Model
+
+REGISTRY: dict[str, str] = {
+    "glyph": "inference.models.glyph.Glyph",
+}
+
+
+def find(slug: str, registry: dict[str, str] = REGISTRY) -> type[Model]:
+    """Import the class that serves `slug`.  Raises KeyError."""
+    module, _, name = registry[slug].rpartition(".")
+    found: type[Model] = getattr(importlib.import_module(module), name)
+    return found

@@ -26,6 +26,7 @@ SIDE = 32  # pixels the network draws per side
 PATCH = 4
 TOKENS = 16  # words of a prompt that are read, with begin and end
 PREVIEW_EVERY = 4  # steps
+Module = Any  # diffusers and transformers ship no usable types
 LEAST_T = 0.05  # the x0 → velocity division is clamped here, in training and in sampling
 
 
@@ -53,7 +54,7 @@ def plain(prompt: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", prompt.lower()))
 
 
-def tokens_of(tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> tuple[Tensor, Tensor]:
+def tokens_of(tokenizer: Module, prompts: list[str]) -> tuple[Tensor, Tensor]:
     """Tokenize prompts.  → ids (B, 16), mask (B, 16)."""
     batch = tokenizer(
         [plain(prompt) for prompt in prompts],
@@ -65,7 +66,7 @@ def tokens_of(tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> tuple[T
     return batch["input_ids"], batch["attention_mask"]
 
 
-def encode(encoder: CLIPTextModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def encode(encoder: Module, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Embed words.  (B, 16) → states (B, 16, D), pooled (B, D).
 
     Pooled is the mean over words, not the end token: it drives the modulation path, and a bag of
@@ -76,9 +77,7 @@ def encode(encoder: CLIPTextModel, ids: Tensor, mask: Tensor) -> tuple[Tensor, T
     return states, (states * weight).sum(1) / weight.sum(1)
 
 
-def predict(
-    network: FluxTransformer2DModel, noisy: Tensor, t: Tensor, states: Tensor, pooled: Tensor
-) -> Tensor:
+def predict(network: Module, noisy: Tensor, t: Tensor, states: Tensor, pooled: Tensor) -> Tensor:
     """Estimate the clean picture.  noisy (B, N, 48), t (B,) in 0..1 → (B, N, 48)."""
     edge = round(noisy.shape[1] ** 0.5)
     estimate: Tensor = network(
@@ -114,10 +113,10 @@ class Glyph:
 
     def __init__(
         self,
-        network: FluxTransformer2DModel,
-        encoder: CLIPTextModel,
-        tokenizer: PreTrainedTokenizerFast,
-        scheduler: FlowMatchEulerDiscreteScheduler,
+        network: Module,
+        encoder: Module,
+        tokenizer: Module,
+        scheduler: Module,
     ) -> None:
         """Take the parts as they are; `load` reads them from a folder."""
         self.network, self.encoder = network.eval(), encoder.eval()
@@ -133,11 +132,13 @@ class Glyph:
             tokenizer_file=str(folder / "tokenizer" / "tokenizer.json"),
             **json.loads((folder / "tokenizer" / "special_tokens_map.json").read_text()),
         )
-        network = FluxTransformer2DModel.from_pretrained(
+        network: Module = FluxTransformer2DModel.from_pretrained(
             folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False
         )
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
-        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
+        encoder: Module = CLIPTextModel.from_pretrained(
+            folder / "text_encoder", dtype=torch.float32
+        )
+        scheduler: Module = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler")
         return cls(network.to(device), encoder.to(device), tokenizer, scheduler)
 
     def prepare(self, inputs: dict[str, Any]) -> Work:
@@ -177,7 +178,8 @@ class Glyph:
         with torch.inference_mode():
             both = predict(self.network, latent.expand(2, -1, -1), times, work.states, work.pooled)
         without, given = both.chunk(2)
-        return without + work.inputs["guidance"] * (given - without)
+        guided: Tensor = without + work.inputs["guidance"] * (given - without)
+        return guided
 
     def decode(self, work: Work) -> list[Image.Image]:
         """Turn final latents into pictures of the asked size."""

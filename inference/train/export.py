@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from transformers import CLIPTextModel, PreTrainedTokenizerFast
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 INDEX = {
     "_class_name": "GlyphPipeline",
@@ -20,18 +20,21 @@ INDEX = {
 
 
 def export(
-    network: FluxTransformer2DModel,
-    encoder: CLIPTextModel,
-    tokenizer: PreTrainedTokenizerFast,
+    network: Any,
+    encoder: Any,
+    tokenizer: Any,
     folder: Path,
 ) -> None:
     """Save every part under `folder`, which `inference.models.glyph.Glyph.load` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(network).to(torch.bfloat16).save_pretrained(folder / "transformer")
     copy.deepcopy(encoder).to(torch.bfloat16).save_pretrained(folder / "text_encoder")
-    FlowMatchEulerDiscreteScheduler(shift=1.0).save_pretrained(folder / "scheduler")
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=1.0)
+    scheduler.save_pretrained(folder / "scheduler")
     (folder / "tokenizer").mkdir(exist_ok=True)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     (folder / "tokenizer" / "special_tokens_map.json").write_text(json.dumps(special, indent=1))
+    for weights in folder.rglob("*.safetensors"):
+        weights.chmod(0o644)  # safetensors writes files that only their owner may read
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=1) + "\n")

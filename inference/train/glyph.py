@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
 import random
 import time
@@ -26,7 +27,14 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from inference.models.glyph import (
-    LEAST_T, SIDE, TOKENS, encode, patches, pixels, predict, tokens_of,
+    LEAST_T,
+    SIDE,
+    TOKENS,
+    encode,
+    patches,
+    pixels,
+    predict,
+    tokens_of,
 )  # fmt: skip
 from inference.train.captions import build_tokenizer, phrase
 from inference.train.export import export
@@ -84,7 +92,7 @@ class Data:
         return cls(glyphs, images, torch.tensor(rates))
 
     def batch(self, size: int, source: random.Random) -> tuple[Tensor, list[str]]:
-        """Draw shifted pictures and their captions; one caption in ten is empty.  (B, 3, 32, 32)."""
+        """Draw shifted pictures and their captions, one in ten empty.  (B, 3, 32, 32)."""
         picks = torch.multinomial(self.weights, size, replacement=True).tolist()
         said = [
             "" if source.random() < 0.1 else phrase(self.glyphs[pick], source) for pick in picks
@@ -105,7 +113,8 @@ def flow_loss(pair: Any, clean: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     noisy = (1 - at) * clean + at * torch.randn_like(clean)
     with torch.autocast(clean.device.type, dtype=torch.bfloat16):
         estimate = pair(noisy, t, ids, mask)
-    return ((estimate.float() - clean) / at.clamp_min(LEAST_T)).square().mean()
+    errors: Tensor = (estimate.float() - clean) / at.clamp_min(LEAST_T)  # (B, N, 48)
+    return errors.square().mean()
 
 
 @torch.no_grad()
@@ -116,7 +125,7 @@ def sample(pair: Any, tokenizer: Any, prompts: list[str], steps: int, guidance: 
     noise = torch.randn(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
     latents = patches(noise).to(device).expand(len(prompts), -1, -1)  # (B, 64, 48)
     times = torch.linspace(1, 0, steps + 1).tolist()
-    for now, after in zip(times, times[1:], strict=False):
+    for now, after in itertools.pairwise(times):
         at = torch.full((2 * len(prompts),), now, device=device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             both = pair(latents.repeat(2, 1, 1), at, ids, mask).float()
@@ -171,7 +180,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint beside its place, then move it there: a kill leaves the old one."""
-        state = {name: getattr(self, name).state_dict() for name in ("pair", "average", "optimiser")}
+        parts = ("pair", "average", "optimiser")
+        state: dict[str, Any] = {name: getattr(self, name).state_dict() for name in parts}
         state |= {"step": self.step, "seconds": self.seconds, "loss": self.loss}
         state |= {"torch": torch.get_rng_state(), "python": self.source.getstate()}
         torch.save(state, self.stored.with_suffix(".new"))
@@ -181,8 +191,8 @@ class Trainer:
     def spent(self) -> float:
         """The used part of the budget, 0..1."""
         if self.args.steps:
-            return min(self.step / self.args.steps, 1.0)
-        return min(self.seconds / (60 * self.args.minutes), 1.0)
+            return min(self.step / int(self.args.steps), 1.0)
+        return min(self.seconds / (60 * float(self.args.minutes)), 1.0)
 
     def rate(self) -> float:
         """Warm up over 200 steps, then a cosine down to 3 % of the peak."""

@@ -51,7 +51,8 @@ def draw(text: str, side: int) -> Pixels:
     ImageDraw.Draw(canvas).text((12, 12), text, font=font, embedded_color=True)
     trimmed = canvas.crop(canvas.getbbox())
     square = Image.new("RGBA", (max(trimmed.size),) * 2, (255, 255, 255, 0))
-    square.paste(trimmed, tuple((square.width - edge) // 2 for edge in trimmed.size))
+    across, down = ((square.width - edge) // 2 for edge in trimmed.size)
+    square.paste(trimmed, (across, down))
     inner = side - 2
     scaled = square.resize((inner, inner), Image.Resampling.BOX)
     framed = Image.new("RGBA", (side, side), (0, 0, 0, 0))

