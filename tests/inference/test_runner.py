@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_previews_and_steps_are_reported(plane: Plane, runner: Runner) -> None:
     assert kind == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(content))).size == (32, 32)
     moments = [item["at"] for item in plane.said["report"] if item["run"] == "run_seen"]
-    gaps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(moments)]
     assert min(gaps) > 0.08
 
 
