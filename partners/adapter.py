@@ -1,0 +1,167 @@
+"""How a supplier is spoken to. A lab subclasses `HttpAdapter` and says only what differs.
+
+The transport is here: one aiohttp session per adapter, time limits, a bounded number of tries on
+what is worth trying again, and a cap on what is read, because a lab's answer is hostile input.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, ClassVar, Protocol, Self
+
+import aiohttp
+
+from partners.contract import Broken, Description, Job, Output, Progress, Result, Retry, Ticket
+
+TRIES = 3
+PAUSE_SECONDS = 0.2
+LONGEST_PAUSE = 2.0  # a longer Retry-After is handed to the caller
+ANSWER_BYTES = 4 * 1024 * 1024
+WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Adapter(Protocol):
+    """What the marketplace asks of every supplier. All calls raise SupplierError only."""
+
+    async def submit(self, job: Job) -> Ticket | Result:
+        """Hand in a job; the same key again gives the same job. A quick lab answers at once."""
+        ...
+
+    async def poll(self, ticket: Ticket) -> Progress | Result:
+        """Ask how far it is. Raises Refused and Broken where it ended without a result."""
+        ...
+
+    async def cancel(self, ticket: Ticket) -> None:
+        """Ask the supplier to stop. Says nothing about whether it did."""
+        ...
+
+    def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
+        """The bytes of an output, in pieces. Raises Broken beyond `most` bytes."""
+        ...
+
+    async def close(self) -> None: ...
+
+    @classmethod
+    def describe(cls) -> tuple[Description, ...]:
+        """What this supplier's models are."""
+        ...
+
+
+class HttpAdapter:
+    """The part that every lab behind HTTP shares."""
+
+    default_url: ClassVar[str] = ""
+    call_seconds: ClassVar[float] = 20.0
+    fetch_seconds: ClassVar[float] = 120.0
+
+    def __init__(self, url: str = "", secret: str = "") -> None:
+        self.url = (url or self.default_url).rstrip("/")
+        self.secret = secret
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
+
+    def session(self) -> aiohttp.ClientSession:
+        """The session, made on first use because it belongs to the running loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(total=self.call_seconds, sock_connect=5),
+                headers=self.headers(),
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, dict[str, Any]]:
+        """Make one call, again where that may help; gives status and JSON. Raises Retry, Broken.
+
+        The caller must be able to repeat it: jobs carry their idempotency key.
+        """
+        pause = PAUSE_SECONDS
+        for tried in range(1, TRIES + 1):
+            try:
+                return await self._call_once(method, path, body, headers or {})
+            except Retry as error:
+                if tried == TRIES or error.after > LONGEST_PAUSE:
+                    raise
+                await asyncio.sleep(max(pause, error.after))
+                pause *= 2
+        raise AssertionError("unreachable")
+
+    async def _call_once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> tuple[int, dict[str, Any]]:
+        try:
+            async with self.session().request(
+                method, self.url + path, json=body, headers=headers, allow_redirects=False
+            ) as answer:
+                if answer.status in WORTH_ANOTHER_TRY:
+                    raise Retry(f"the lab answered {answer.status}", retry_after(answer))
+                return answer.status, read_json(await read_capped(answer, ANSWER_BYTES))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retry("the lab could not be reached", 0.0) from error
+
+    async def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
+        """Stream an output's bytes. Raises Retry, Broken."""
+        if output.content:
+            yield output.content
+            return
+        limit = aiohttp.ClientTimeout(total=self.fetch_seconds, sock_connect=5)
+        url = output.url if "://" in output.url else self.url + output.url
+        try:
+            async with self.session().get(url, timeout=limit, allow_redirects=False) as answer:
+                if answer.status in WORTH_ANOTHER_TRY:
+                    raise Retry(f"the lab answered {answer.status}", retry_after(answer))
+                if answer.status != 200:
+                    raise Broken("the lab's file cannot be fetched")
+                async for piece in capped(answer, most):
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Retry("the lab's file could not be read", 0.0) from error
+
+
+def retry_after(answer: aiohttp.ClientResponse) -> float:
+    """Seconds that the answer asks for; 0 where it does not say, or says a date."""
+    value = answer.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0
+
+
+async def capped(answer: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
+    read = 0
+    async for piece in answer.content.iter_chunked(64 * 1024):
+        read += len(piece)
+        if read > most:
+            raise Broken("the lab's file is larger than agreed")
+        yield piece
+
+
+async def read_capped(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    return b"".join([piece async for piece in capped(answer, most)])
+
+
+def read_json(content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        raise Broken("the lab's answer is not JSON") from None
+    if not isinstance(found, dict):
+        raise Broken("the lab's answer is not an object")
+    return found

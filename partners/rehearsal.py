@@ -1,0 +1,341 @@
+"""The rehearsal lab: a deterministic stand-in for a media lab's HTTP API.
+
+    python -m partners.rehearsal --port 8001
+
+POST /v1/jobs with an Idempotency-Key, GET /v1/jobs/{id}, POST /v1/jobs/{id}/cancel,
+GET /v1/files/{name}, GET /v1/stats. Two models, `still` and `clip`, draw from the prompt; the
+inputs `latency_ms` and `behaviour` make it slow, refuse, fail, hang, deliver less, or lie.
+It keeps jobs in memory and imports nothing of the marketplace.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from partners import drawing
+from partners.labs.rehearsal import descriptions
+
+STEPS = drawing.LEAVES
+INLINE_BYTES = 32 * 1024  # smaller files come inside the answer
+JOBS_KEPT = 20_000
+RENDERED_BYTES = 128 * 1024 * 1024
+EXAGGERATION = 128.4  # an 80-second clip was once reported as 10,272 seconds
+RESOLUTIONS = {"180p": (320, 180), "288p": (512, 288), "360p": (640, 360), "480p": (854, 480)}
+ENDED_WELL = frozenset({"normal", "lie_longer", "lie_units", "partial"})
+
+
+class Wrong(Exception):
+    """The caller's fault. status: the HTTP status to answer with."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+@dataclass(slots=True)
+class Job:
+    """One job. due: on the monotonic clock. files: drawn once it is due."""
+
+    id: str
+    model: str
+    inputs: dict[str, Any]
+    began: float
+    due: float
+    cancelled: bool = False
+    files: list[bytes] | None = None
+    failed: bool = False
+
+    def done(self) -> bool:
+        return self.files is not None or self.failed or self.cancelled
+
+    def content_type(self) -> str:
+        return "image/png" if self.model == "still" else "video/mp4"
+
+
+@dataclass(slots=True)
+class Lab:
+    """Everything the lab knows. Two threads draw; the event loop answers."""
+
+    jobs: OrderedDict[str, Job] = field(default_factory=OrderedDict)
+    keys: dict[str, tuple[str, str]] = field(default_factory=dict)  # key → digest, job id
+    rendered: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+    rendered_bytes: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
+    pens: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2))
+    drawing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def submit(self, key: str, model: str, given: dict[str, Any]) -> Job:
+        """A job for these inputs; the same key gives the same job. Raises Wrong."""
+        self.counted["posts"] += 1
+        inputs = checked(model, given)
+        digest = fingerprint([model, inputs])
+        if key in self.keys:
+            first, job_id = self.keys[key]
+            if first != digest:
+                raise Wrong(409, "key_reused", "This Idempotency-Key belongs to another job.")
+            return self.jobs[job_id]
+        self.counted["jobs"] += 1
+        now = time.monotonic()
+        name = hashlib.sha256(f"{key}:{digest}".encode()).hexdigest()[:24]
+        job = Job(f"job_{name}", model, inputs, now, now + inputs["latency_ms"] / 1000)
+        self.keep(key, digest, job)
+        return job
+
+    def keep(self, key: str, digest: str, job: Job) -> None:
+        self.jobs[job.id] = job
+        self.keys[key] = digest, job.id
+        if len(self.jobs) > JOBS_KEPT:
+            gone, _ = self.jobs.popitem(last=False)
+            oldest = next(iter(self.keys))
+            if self.keys[oldest][1] == gone:
+                del self.keys[oldest]
+
+    def start(self, job: Job) -> None:
+        task = asyncio.create_task(self.work(job))
+        self.drawing.add(task)
+        task.add_done_callback(self.drawing.discard)
+
+    async def work(self, job: Job) -> None:
+        """Draw what the job asks for, not before it is due."""
+        if job.inputs["behaviour"] == "hang":
+            return
+        if job.inputs["behaviour"] not in ENDED_WELL:
+            await asyncio.sleep(max(0.0, job.due - time.monotonic()))
+            job.failed = True
+            return
+        files = await asyncio.gather(*(self.draw(job, i) for i in range(delivered(job))))
+        await asyncio.sleep(max(0.0, job.due - time.monotonic()))
+        job.files = list(files)
+
+    async def draw(self, job: Job, index: int) -> bytes:
+        """The bytes of one file, from memory where the same was drawn before."""
+        name = fingerprint([job.model, *picture_of(job, index)])
+        if name not in self.rendered:
+            pen = partial(render, job.model, *picture_of(job, index))
+            content = await asyncio.get_running_loop().run_in_executor(self.pens, pen)
+            self.remember(name, content)
+        return self.rendered[name]
+
+    def remember(self, name: str, content: bytes) -> None:
+        if name not in self.rendered:
+            self.rendered_bytes += len(content)
+        self.rendered[name] = content
+        while self.rendered_bytes > RENDERED_BYTES and len(self.rendered) > 1:
+            self.rendered_bytes -= len(self.rendered.popitem(last=False)[1])
+
+
+def fingerprint(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def checked(model: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The inputs with defaults filled in. Raises Wrong."""
+    schema = next((d.inputs for d in descriptions() if d.target == model), None)
+    if schema is None:
+        raise Wrong(404, "unknown_model", f"There is no model {model!r}.")
+    if not isinstance(given.get("prompt"), str):
+        raise Wrong(422, "invalid_input", "`prompt` must be a text.")
+    properties = schema["properties"]
+    inputs = {name: p["default"] for name, p in properties.items() if "default" in p} | given
+    for name, value in inputs.items():
+        if name not in properties or not fits(value, properties[name]):
+            raise Wrong(422, "invalid_input", f"`{name}` is not usable.")
+    return inputs
+
+
+def fits(value: Any, rule: dict[str, Any]) -> bool:
+    kinds = {"string": str, "integer": int, "boolean": bool}
+    if not isinstance(value, kinds[rule["type"]]):
+        return False
+    if isinstance(value, bool) != (rule["type"] == "boolean"):
+        return False
+    low, high = rule.get("minimum", value), rule.get("maximum", value)
+    return value in rule.get("enum", [value]) and bool(low <= value <= high)
+
+
+# ── what is drawn ─────────────────────────────────────────────────────────────────────────────
+
+
+def delivered(job: Job) -> int:
+    """How many files the job gives."""
+    if job.model == "clip":
+        return 1
+    count: int = job.inputs["count"]
+    return max(1, count - 1) if job.inputs["behaviour"] == "partial" else count
+
+
+def frames(job: Job) -> int:
+    whole: int = job.inputs["seconds"] * job.inputs["fps"]
+    return whole // 2 if job.inputs["behaviour"] == "partial" else whole
+
+
+def picture_of(job: Job, index: int) -> tuple[Any, ...]:
+    """What decides the bytes of a file."""
+    i = job.inputs
+    if job.model == "still":
+        return i["prompt"], i["size"], i["seed"], index
+    return i["prompt"], i["resolution"], i["fps"], frames(job), i["seed"], i["sound"]
+
+
+def render(model: str, *what: Any) -> bytes:
+    if model == "still":
+        prompt, size, seed, index = what
+        width, height = (int(part) for part in size.split("x"))
+        return drawing.still(prompt, (width, height), seed, index)
+    prompt, resolution, fps, count, seed, sound = what
+    return drawing.clip(prompt, RESOLUTIONS[resolution], fps, count, seed=seed, sound=sound)
+
+
+# ── what is told ──────────────────────────────────────────────────────────────────────────────
+
+
+def shown(job: Job) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": job.id, "model": job.model, "status": status(job)}
+    if told["status"] == "running":
+        told["progress"] = {"step": step(job), "steps": STEPS}
+    if told["status"] == "succeeded":
+        told["outputs"] = [file(job, i, content) for i, content in enumerate(job.files or ())]
+        told["usage"] = usage(job)
+    if told["status"] in {"refused", "failed"}:
+        told["error"] = fault(told["status"])
+    return told
+
+
+def status(job: Job) -> str:
+    if job.cancelled:
+        return "cancelled"
+    if job.failed:
+        return "refused" if job.inputs["behaviour"] == "refuse" else "failed"
+    return "running" if job.files is None else "succeeded"
+
+
+def step(job: Job) -> int:
+    """Leaves that have flicked past; a hanging job stops at the third."""
+    share = (time.monotonic() - job.began) / max(job.due - job.began, 0.001)
+    most = 3 if job.inputs["behaviour"] == "hang" else STEPS - 1
+    return min(most, int(share * STEPS))
+
+
+def file(job: Job, index: int, content: bytes) -> dict[str, Any]:
+    end = "png" if job.model == "still" else "mp4"
+    told: dict[str, Any] = {"content_type": job.content_type(), "bytes": len(content)}
+    if len(content) <= INLINE_BYTES:
+        return told | {"data": base64.b64encode(content).decode()}
+    return told | {"url": f"/v1/files/{job.id}-{index}.{end}"}
+
+
+def usage(job: Job) -> dict[str, float]:
+    """What the lab says it made, which is a lie where that is asked for."""
+    if job.model == "still":
+        made: float = len(job.files or ())
+        unit, wrong = "images", made * 1_000_000  # pixels
+    else:
+        made = frames(job) / job.inputs["fps"]
+        unit, wrong = "video_seconds", made * 1000  # milliseconds
+    lies = {"lie_longer": round(made * EXAGGERATION, 1), "lie_units": wrong}
+    return {unit: lies.get(job.inputs["behaviour"], made)}
+
+
+def fault(state: str) -> dict[str, str]:
+    if state == "refused":
+        return {"code": "content_refused", "message": "The lab does not draw this."}
+    return {"code": "lab_failed", "message": "The lab failed to draw this."}
+
+
+# ── the server ────────────────────────────────────────────────────────────────────────────────
+
+LAB = web.AppKey("lab", Lab)
+
+
+async def post_job(request: web.Request) -> web.Response:
+    lab = request.app[LAB]
+    key = request.headers.get("Idempotency-Key", "")
+    try:
+        body = json.loads(await request.read())
+        if not key or not isinstance(body, dict) or not isinstance(body.get("input"), dict):
+            raise Wrong(400, "malformed", "Send an Idempotency-Key and a JSON object.")
+        job = lab.submit(key, str(body.get("model")), body["input"])
+    except ValueError:
+        return refusal(Wrong(400, "malformed", "The body is not JSON."))
+    except Wrong as error:
+        return refusal(error)
+    if not job.done() and job.due <= job.began:
+        await lab.work(job)
+    elif not job.done():
+        lab.start(job)
+    return web.json_response(shown(job), status=201)
+
+
+def refusal(error: Wrong) -> web.Response:
+    body = {"error": {"code": error.code, "message": error.message}}
+    return web.json_response(body, status=error.status)
+
+
+def wanted(request: web.Request) -> Job:
+    job = request.app[LAB].jobs.get(request.match_info["id"])
+    if job is None:
+        raise web.HTTPNotFound
+    return job
+
+
+async def get_job(request: web.Request) -> web.Response:
+    return web.json_response(shown(wanted(request)))
+
+
+async def cancel_job(request: web.Request) -> web.Response:
+    job = wanted(request)
+    if not job.done():
+        job.cancelled = True
+        request.app[LAB].counted["cancelled"] += 1
+    return web.json_response(shown(job))
+
+
+async def get_file(request: web.Request) -> web.Response:
+    job_id, _, rest = request.match_info["name"].partition("-")
+    job = request.app[LAB].jobs.get(job_id)
+    index = rest.partition(".")[0]
+    if job is None or not job.files or not index.isdigit() or int(index) >= len(job.files):
+        raise web.HTTPNotFound
+    return web.Response(body=job.files[int(index)], content_type=job.content_type())
+
+
+async def get_stats(request: web.Request) -> web.Response:
+    return web.json_response({"posts": 0, "jobs": 0, "cancelled": 0} | request.app[LAB].counted)
+
+
+def application() -> web.Application:
+    app = web.Application(client_max_size=1024 * 1024)
+    app[LAB] = Lab()
+    app.add_routes(
+        [
+            web.post("/v1/jobs", post_job),
+            web.get("/v1/jobs/{id}", get_job),
+            web.post("/v1/jobs/{id}/cancel", cancel_job),
+            web.get("/v1/files/{name}", get_file),
+            web.get("/v1/stats", get_stats),
+        ]
+    )
+    return app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m partners.rehearsal", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--port", type=int, default=8001)
+    parser.add_argument("--host", default="127.0.0.1")
+    options = parser.parse_args()
+    web.run_app(application(), host=options.host, port=options.port, access_log=None)
+
+
+if __name__ == "__main__":
+    main()
