@@ -14,7 +14,8 @@ KinoraError
 ├── Conflict              409  the state does not allow it
 ├── StaleAttempt          409  the fence is lost
 ├── TooLarge              413
-└── Busy                  429
+├── Busy                  429
+└── Unavailable           503  a service of ours is away; `Retry-After` says when to come back
 """
 
 from typing import Any
@@ -91,3 +92,7 @@ class TooLarge(KinoraError):
 
 class Busy(KinoraError):
     status, code = 429, "busy"
+
+
+class Unavailable(KinoraError):
+    status, code = 503, "unavailable"

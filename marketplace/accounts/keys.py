@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey, Team, User
+from marketplace.errors import NotAuthenticated
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "kin_live_"
@@ -37,6 +38,19 @@ def well_formed(key: str) -> bool:
 
 def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def presented(authorization: str) -> bytes:
+    """The digest of the key in an Authorization header. Asks no database.
+
+    Raises NotAuthenticated where there is none or its checksum is wrong.
+    """
+    scheme, _, key = authorization.strip().partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise NotAuthenticated("Send your API key as `Authorization: Bearer kin_live_…`.")
+    if not well_formed(key.strip()):
+        raise NotAuthenticated("This is not an API key: its checksum is wrong.")
+    return digest(key.strip())
 
 
 def create(

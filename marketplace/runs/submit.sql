@@ -4,10 +4,12 @@
 --          inputs_digest (hex), idempotency_key, quoted, amount, currency, queue, priority, route}].
 -- Gives per item, by its place from 1: `ok`, `replayed` (same idempotency key and body, the first
 -- run's id), `idempotency_conflict`, `insufficient_balance` (what is available), `key_revoked`,
--- `team_locked`, `release_retired`. All but the first two write nothing.
+-- `team_locked`, `release_retired`. All but the first write nothing. Repeats safely: an item whose
+-- run_id is there already is `replayed`, so a call whose answer was lost can be made again.
 -- Lock order: idempotency keys, then accounts, each sorted; so two calls cannot deadlock.
 CREATE OR REPLACE FUNCTION admit_runs(items jsonb)
-RETURNS TABLE (place bigint, code text, run_id uuid, available bigint, hint_ids bigint[])
+RETURNS TABLE (place bigint, code text, run_id uuid, available bigint, hint_ids bigint[],
+               admitted_at timestamptz)
 LANGUAGE plpgsql AS $$
 DECLARE
     entered uuid[];
@@ -35,7 +37,7 @@ BEGIN
          WHERE w.key_id IS NULL
             OR (k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()))
          ORDER BY w.team_id, w.idempotency_key, w.run_id
-        ON CONFLICT (team_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+        ON CONFLICT DO NOTHING
         RETURNING id
     )
     SELECT coalesce(array_agg(id), '{}') INTO entered FROM entered_rows;
@@ -72,14 +74,18 @@ BEGIN
                 ELSE 'release_retired' END,
            CASE WHEN w.run_id = ANY (entered) THEN w.run_id ELSE first.id END,
            coalesce((h.h ->> 'available')::bigint, twin.available),
-           hints
+           hints, now()
       FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, key_id uuid, release_id bigint, inputs_digest text,
              idempotency_key text)) WITH ORDINALITY
            AS w(run_id, team_id, key_id, release_id, inputs_digest, idempotency_key, place)
       LEFT JOIN jsonb_array_elements(held) AS h(h) ON (h.h ->> 'run_id')::uuid = w.run_id
-      LEFT JOIN runs_run first ON w.run_id <> ALL (entered)
-            AND first.team_id = w.team_id AND first.idempotency_key = w.idempotency_key
+      LEFT JOIN LATERAL (
+          SELECT r.id, r.inputs_digest FROM runs_run r WHERE r.id = w.run_id
+           UNION ALL
+          SELECT r.id, r.inputs_digest FROM runs_run r
+           WHERE r.team_id = w.team_id AND r.idempotency_key = w.idempotency_key
+           LIMIT 1) first ON w.run_id <> ALL (entered)
       LEFT JOIN accounts_team t ON t.id = w.team_id
       LEFT JOIN accounts_apikey k ON k.id = w.key_id
       -- The same key twice in one call, and the first of them was refused: so is the second.

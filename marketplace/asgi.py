@@ -1,0 +1,51 @@
+"""The whole web process as one ASGI application: the hot path, static files, and Django."""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
+django = get_asgi_application()
+
+from marketplace import assets  # noqa: E402 - Django is set up above
+from marketplace.hot.app import Hot  # noqa: E402
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Web:
+    """Sends each request where it belongs. The server's lifespan opens the hot path."""
+
+    def __init__(self) -> None:
+        self.hot: Hot | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.live(receive, send)
+        elif self.hot and is_hot(scope["path"]):
+            await self.hot(scope, receive, send)
+        elif scope["path"].startswith("/static/"):
+            await assets.serve(scope, send)
+        else:
+            await django(scope, receive, send)
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        """Start without waiting for the database; requests say 503 until it is there."""
+        await receive()
+        self.hot = Hot()
+        await self.hot.desk.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.hot.desk.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def is_hot(path: str) -> bool:
+    return path.startswith("/api/v1/runs") or path == "/healthz"
+
+
+application = Web()

@@ -1,0 +1,1 @@
+"""The small ASGI application that serves runs: short, asynchronous, without ORM or middleware."""

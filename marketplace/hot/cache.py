@@ -1,0 +1,86 @@
+"""Keys and offers, remembered for less than two seconds.
+
+Revoking a key or changing a price therefore takes effect within two seconds in every process;
+admission asks the database again in its own commit.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import orjson
+
+from marketplace.accounts.keys import presented
+from marketplace.dialects.contract import Caller
+from marketplace.errors import NotAuthenticated
+from marketplace.hot.database import Database
+from marketplace.metering.offer import OFFERS_SQL, Offer, by_name, read
+
+FRESH = 1.5  # seconds
+LARGEST = 20_000
+KEY_SQL = """
+SELECT k.id, k.team_id, k.scopes::text FROM accounts_apikey k
+ WHERE k.digest = %s AND k.revoked_at IS NULL
+   AND (k.expires_at IS NULL OR k.expires_at > now() + interval '2 s')
+"""
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Memory(Generic[Key, Value]):
+    """Values by key for FRESH seconds; askers of one key at one time share one question."""
+
+    def __init__(self, ask: Callable[[Key], Awaitable[Value]]) -> None:
+        self.ask = ask
+        self.known: dict[Key, tuple[float, Value]] = {}
+        self.asked: dict[Key, asyncio.Task[Value]] = {}
+
+    async def get(self, key: Key) -> Value:
+        if (known := self.known.get(key)) and known[0] > time.monotonic():
+            return known[1]
+        if (task := self.asked.get(key)) is None:
+            task = self.asked[key] = asyncio.ensure_future(self.learn(key))
+        return await asyncio.shield(task)
+
+    async def learn(self, key: Key) -> Value:
+        """The answer is as old as the question: it counts from before the query."""
+        until = time.monotonic() + FRESH
+        try:
+            value = await self.ask(key)
+        finally:
+            del self.asked[key]
+        if len(self.known) >= LARGEST:
+            self.known.clear()
+        self.known[key] = until, value
+        return value
+
+
+class Cache:
+    """What nearly every request needs to know."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.keys: Memory[bytes, Caller | None] = Memory(self.find_key)
+        self.sale: Memory[str, Mapping[str, Offer]] = Memory(self.find_offers)
+
+    async def caller(self, authorization: str) -> Caller:
+        """Whom a header speaks for. A key with a wrong checksum costs no query."""
+        if caller := await self.keys.get(presented(authorization)):
+            return caller
+        raise NotAuthenticated("This key is not valid.")
+
+    async def offers(self) -> Mapping[str, Offer]:
+        return await self.sale.get("")
+
+    async def find_key(self, digest: bytes) -> Caller | None:
+        rows = await self.database.rows(KEY_SQL, [digest])
+        return caller_of(*rows[0]) if rows else None
+
+    async def find_offers(self, _all: str) -> Mapping[str, Offer]:
+        return by_name(read(text) for (text,) in await self.database.rows(OFFERS_SQL))
+
+
+def caller_of(key_id: UUID, team_id: UUID, scopes: str) -> Caller:
+    return Caller(key_id, team_id, frozenset(orjson.loads(scopes)))

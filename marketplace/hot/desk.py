@@ -1,0 +1,130 @@
+"""The desk that dialects ask: keys, offers, admission, runs, over the hot path's own means."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from marketplace.access.authorise import Scope, authorise
+from marketplace.dialects.contract import Admitted, Caller, Request, Row
+from marketplace.hot.batch import Answer, Batch
+from marketplace.hot.cache import Cache
+from marketplace.hot.database import Database
+from marketplace.hot.hints import Hints
+from marketplace.hot.watch import Watch
+from marketplace.metering import binding
+from marketplace.metering.binding import BOUND_SQL, Bound
+from marketplace.metering.offer import Offer
+from marketplace.runs.receipt import ENTRIES_SQL
+from marketplace.runs.submit import Admission, refusal, to_item
+from marketplace.runs.view import ONE_RUN_SQL, RUN_SQL, read
+
+EARLIER_SQL = RUN_SQL.format(
+    where="WHERE r.team_id = %s AND r.idempotency_key = %s AND r.inputs_digest = %s"
+)
+PAGE_SQL = RUN_SQL.format(
+    where="""WHERE r.team_id = %s AND r.id < %s AND (%s::text IS NULL OR r.state = %s)
+             ORDER BY r.id DESC LIMIT %s"""
+)
+LAST = UUID(int=(1 << 128) - 1)
+CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
+
+
+class HotDesk:
+    """Implements `dialects.contract.Desk`."""
+
+    def __init__(self) -> None:
+        self.database = Database()
+        self.cache = Cache(self.database)
+        self.hints = Hints(self.database)
+        self.batch = Batch(self.database, self.hints.tell)
+        self.watch = Watch(self.database)
+
+    async def open(self) -> None:
+        await self.database.open()
+
+    async def close(self) -> None:
+        await self.watch.close()
+        await self.hints.close()
+        await self.database.close()
+
+    async def caller(self, request: Request, needs: Scope) -> Caller:
+        caller = await self.cache.caller(request.headers.get("authorization", ""))
+        authorise(scopes=caller.scopes, needs=needs)
+        return caller
+
+    async def offers(self) -> Mapping[str, Offer]:
+        return await self.cache.offers()
+
+    async def bound(self, quote_id: UUID, team_id: UUID) -> Bound | None:
+        rows = await self.database.rows(BOUND_SQL, [quote_id, team_id])
+        return binding.read(rows[0][0]) if rows else None
+
+    async def admit(self, admission: Admission) -> Admitted:
+        answer = await self.batch.admit(to_item(admission))
+        if answer.code == "ok" or answer.run_id == admission.run_id:
+            return Admitted(fresh_row(admission, answer), replayed=False)
+        if answer.code == "replayed" and answer.run_id:
+            return Admitted(await self.run(answer.run_id) or {}, replayed=True)
+        raise refusal(answer.code, admission, answer.available)
+
+    async def earlier(self, team_id: UUID, idempotency_key: str, digest: bytes) -> Row | None:
+        return await self.one(EARLIER_SQL, [team_id, idempotency_key, digest])
+
+    async def run(self, run_id: UUID) -> Row | None:
+        return await self.one(ONE_RUN_SQL, [run_id])
+
+    async def runs(
+        self, team_id: UUID, *, before: UUID | None, state: str | None, limit: int
+    ) -> Sequence[Row]:
+        values = [team_id, before or LAST, state, state, limit]
+        return [read(text) for (text,) in await self.database.rows(PAGE_SQL, values)]
+
+    async def finished(self, run_id: UUID, seconds: float) -> Row | None:
+        return await self.watch.finished(run_id, seconds)
+
+    def changes(self, run_id: UUID) -> AsyncIterator[Row | None]:
+        return self.watch.changes(run_id)
+
+    async def cancel(self, run_id: UUID, team_id: UUID) -> bool:
+        return bool(await self.database.rows(CANCEL_SQL, [run_id, team_id]))
+
+    async def entries(self, run_id: UUID) -> list[Row]:
+        rows = await self.database.rows(ENTRIES_SQL, [run_id])
+        found: list[Row] = orjson.loads(rows[0][0])
+        return found
+
+    async def one(self, sql: str, values: Sequence[Any]) -> Row | None:
+        rows = await self.database.rows(sql, values)
+        return read(rows[0][0]) if rows else None
+
+
+def fresh_row(admission: Admission, answer: Answer) -> Row:
+    """The row of a run that was admitted this instant, without asking for it."""
+    item, offer = to_item(admission), admission.offer
+    nothing = dict.fromkeys(
+        ("outcome", "started_at", "finished_at", "running_seconds", "error", "progress", "usage")
+    )
+    return {
+        **nothing,
+        "id": str(admission.run_id),
+        "team_id": str(admission.team_id),
+        "model": offer.model,
+        "release": offer.version,
+        "state": "queued",
+        "inputs": admission.inputs,
+        "created_at": answer.admitted_at.isoformat(),
+        "waiting_seconds": 0.0,
+        "attempt": 0,
+        "route": item["route"],
+        "queue": offer.queue,
+        "worker": "",
+        "hold_state": "open",
+        "currency": offer.currency,
+        "quoted": admission.quoted,
+        "held": admission.quoted,
+        "captured": 0,
+        "price_version": admission.price_version,
+        "outputs": None,
+    }

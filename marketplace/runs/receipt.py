@@ -1,0 +1,81 @@
+"""A run's receipt: what was asked, what the three witnesses counted, what was charged and whence.
+
+Anybody can redo its arithmetic: quantities times unit prices, rounded once, are the charge.
+"""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection
+
+from marketplace.errors import NotFound
+from marketplace.metering.quote import priced_lines
+from marketplace.money import Money
+from marketplace.runs import view
+from marketplace.runs.view import RUN_SQL, Row, as_json
+
+RECEIPT_SQL = RUN_SQL.format(where="WHERE r.id = %s AND r.team_id = %s")
+ENTRIES_SQL = """
+SELECT coalesce(json_agg(json_build_object(
+           'transfer', t.reference, 'account', a.name, 'amount', e.amount,
+           'currency', a.currency, 'at', t.event_at) ORDER BY e.id), '[]')::text
+  FROM ledger_entry e
+  JOIN ledger_transfer t ON t.id = e.transfer_id
+  JOIN ledger_account a ON a.id = e.account_id
+ WHERE t.run_id = %s
+"""
+
+
+def receipt(run_id: UUID, team_id: UUID) -> dict[str, Any]:
+    """The receipt of a team's run. Raises NotFound, also for another team's."""
+    with connection.cursor() as cursor:
+        cursor.execute(RECEIPT_SQL, [run_id, team_id])
+        if (found := cursor.fetchone()) is None:
+            raise NotFound("There is no such run.")
+        cursor.execute(ENTRIES_SQL, [run_id])
+        return drawn(view.read(found[0]), orjson.loads(cursor.fetchone()[0]))
+
+
+def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The receipt from a run's row and the ledger entries of its charge."""
+    run = as_json(row)
+    currency, cost = row["currency"] or "USD", run["cost"]
+    before, captured = row["available_before"] or 0, row["captured"] or 0
+    kept = ("model", "release", "state", "outcome", "inputs", "created_at", "started_at")
+    times = ("finished_at", "waiting_seconds", "running_seconds", "attempts", "route")
+    return {
+        "run": run["id"],
+        **{name: run[name] for name in kept + times},
+        "price": {
+            "version": row["price_version"],
+            "currency": currency,
+            "lines": row["price_lines"],
+        },
+        "usage": run["usage"],
+        "lines": charged_lines(row, run["usage"]),
+        "cost": cost,
+        "balance_before": Money(before, currency).as_json(),
+        "balance_after": Money(before - captured, currency).as_json(),
+        "entries": [
+            {
+                "transfer": entry["transfer"],
+                "account": entry["account"],
+                "amount": Money(entry["amount"], entry["currency"]).as_json(),
+                "at": entry["at"],
+            }
+            for entry in entries
+        ],
+        "outputs": run["outputs"],
+        "error": run["error"],
+    }
+
+
+def charged_lines(row: Row, usage: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Quantity × unit price of what was charged; empty while nothing was."""
+    if not row["captured"]:
+        return []
+    used = {event["unit"]: Decimal(event["charged"]) for event in usage}
+    lines = [line for line in row["price_lines"] if line["unit"] in used]
+    return [line.as_json() for line in priced_lines(lines, used)]

@@ -1,0 +1,213 @@
+"""Turn a caller's wish into a run: validate, price, cap, hold.
+
+`prepare` is pure and decides everything that needs no row. The function in `submit.sql` decides
+the rest in one commit; the hot path calls it in batches, `submit_now` alone.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection, transaction
+
+from marketplace import errors, ids
+from marketplace.metering import binding
+from marketplace.metering.binding import Bound
+from marketplace.metering.inputs import validated
+from marketplace.metering.offer import Offer
+from marketplace.money import Money, parse
+from marketplace.runs import hint
+
+ADMIT_SQL = """
+SELECT place, code, run_id, available, hint_ids, admitted_at FROM admit_runs(%s::jsonb)
+"""
+DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+DIGESTED = ("model", "inputs", "quote", "max_cost")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A run that only the database has still to agree to. quoted: nano-units, held whole."""
+
+    run_id: UUID
+    team_id: UUID
+    key_id: UUID | None
+    user_id: int | None
+    offer: Offer
+    inputs: Mapping[str, Any]
+    digest: bytes
+    idempotency_key: str | None
+    quote_id: str | None
+    price_id: int
+    price_version: int
+    quoted: int
+
+
+def prepare(
+    *,
+    offer: Offer,
+    body: Mapping[str, Any],
+    team_id: UUID,
+    key_id: UUID | None,
+    user_id: int | None,
+    idempotency_key: str | None,
+    quote: Bound | None,
+    max_cost: int | None,
+) -> Admission:
+    """Check and price a request. quote: the team's stored one, where the body names one.
+
+    max_cost: nano-units. Raises InvalidInput, QuoteUnusable, CostAboveLimit.
+    """
+    inputs = validated(offer, body.get("inputs"))
+    if quote:
+        usable(quote, offer, inputs)
+    quoted = quote.maximum if quote else offer.quote(inputs).maximum
+    within(max_cost, quoted, offer.currency)
+    return Admission(
+        run_id=ids.uuid7(),
+        team_id=team_id,
+        key_id=key_id,
+        user_id=user_id,
+        offer=offer,
+        inputs=inputs,
+        digest=digest(body),
+        idempotency_key=idempotency_key,
+        quote_id=quote.id if quote else None,
+        price_id=quote.price_id if quote else offer.price_id,
+        price_version=quote.price_version if quote else offer.price_version,
+        quoted=quoted,
+    )
+
+
+def digest(body: Mapping[str, Any]) -> bytes:
+    """SHA-256 of what was asked for; two bodies with the same one ask for the same run."""
+    asked = {name: body[name] for name in DIGESTED if body.get(name) is not None}
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def cost_limit(value: Any) -> int | None:
+    """`max_cost` of a body in nano-units. Raises InvalidInput."""
+    if value is None:
+        return None
+    if isinstance(value, bool | float) or not isinstance(value, str | int):
+        raise errors.InvalidInput(
+            'max_cost must be a decimal number in a string, such as "0.05".', param="max_cost"
+        )
+    try:
+        if not DECIMAL.fullmatch(str(value)):
+            raise ValueError("must be a decimal number such as 0.05")
+        return parse(str(value))
+    except ValueError as reason:
+        raise errors.InvalidInput(f"max_cost {reason}.", param="max_cost") from None
+
+
+def usable(quote: Bound, offer: Offer, inputs: Mapping[str, Any]) -> None:
+    """Raises QuoteUnusable where the quote has expired or was for something else."""
+    if quote.expired:
+        raise errors.QuoteUnusable("This quote has expired. Ask for a new one.", param="quote")
+    same = quote.inputs_digest == binding.inputs_digest(inputs).hex()
+    if quote.release_id != offer.release_id or not same:
+        raise errors.QuoteUnusable(
+            "This quote is for another model or other inputs.", param="quote"
+        )
+
+
+def within(max_cost: int | None, quoted: int, currency: str) -> None:
+    """Raises CostAboveLimit where the run may cost more than its caller allows."""
+    if max_cost is None or quoted <= max_cost:
+        return
+    most, limit = Money(quoted, currency), Money(max_cost, currency)
+    raise errors.CostAboveLimit(
+        f"This run may cost {most}, more than max_cost {limit}.",
+        param="max_cost",
+        quoted=most.as_json(),
+        max_cost=limit.as_json(),
+    )
+
+
+def to_item(admission: Admission) -> dict[str, Any]:
+    """What `admit_runs` takes."""
+    offer = admission.offer
+    return {
+        "run_id": admission.run_id,
+        "team_id": admission.team_id,
+        "key_id": admission.key_id,
+        "user_id": admission.user_id,
+        "release_id": offer.release_id,
+        "price_id": admission.price_id,
+        "quote_id": admission.quote_id,
+        "inputs": admission.inputs,
+        "inputs_digest": admission.digest.hex(),
+        "idempotency_key": admission.idempotency_key,
+        "quoted": admission.quoted,
+        "amount": admission.quoted,
+        "currency": offer.currency,
+        "queue": offer.queue,
+        "priority": 0,
+        "route": {"supplier": offer.adapter, "reason": "waiting"},
+    }
+
+
+def refusal(code: str, admission: Admission, available: int | None) -> errors.KinoraError:
+    """The error that a refused item means."""
+    if code == "insufficient_balance":
+        return short_of_money(admission, available or 0)
+    if code == "idempotency_conflict":
+        return errors.IdempotencyConflict(
+            "This Idempotency-Key was used with another body.", param="Idempotency-Key"
+        )
+    if code == "key_revoked":
+        return errors.NotAuthenticated("This key is not valid.")
+    if code == "team_locked":
+        return errors.TeamLocked("This team is locked. Write to support.")
+    return errors.NotFound(f"There is no model {admission.offer.full_name}.", param="model")
+
+
+def short_of_money(admission: Admission, available: int) -> errors.InsufficientBalance:
+    currency = admission.offer.currency
+    missing = Money(max(admission.quoted - available, 0), currency)
+    return errors.InsufficientBalance(
+        f"This run may cost {Money(admission.quoted, currency)}; {missing} is missing.",
+        missing=missing.as_json(),
+        available=Money(available, currency).as_json(),
+        quoted=Money(admission.quoted, currency).as_json(),
+    )
+
+
+def submit_now(
+    *,
+    offer: Offer,
+    inputs: Mapping[str, Any],
+    team_id: UUID,
+    user_id: int | None = None,
+    key_id: UUID | None = None,
+    idempotency_key: str | None = None,
+    max_cost: int | None = None,
+) -> UUID:
+    """Admit one run on Django's connection and hint its queue after the commit.
+
+    Repeats safely with an idempotency key. Raises the errors of `prepare` and `refusal`.
+    """
+    admission = prepare(
+        offer=offer,
+        body={"model": offer.full_name, "inputs": inputs},
+        team_id=team_id,
+        key_id=key_id,
+        user_id=user_id,
+        idempotency_key=idempotency_key,
+        quote=None,
+        max_cost=max_cost,
+    )
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(ADMIT_SQL, [orjson.dumps([to_item(admission)]).decode()])
+        _, code, run_id, available, _, _ = cursor.fetchone()
+        if code not in ("ok", "replayed"):
+            raise refusal(code, admission, available)
+        if code == "ok":
+            transaction.on_commit(partial(hint.publish, offer.queue))
+    return UUID(str(run_id))
