@@ -75,7 +75,9 @@ def one_batch(connection: psycopg.Connection, plan: Plan, draw: random.Random) -
     return done
 
 
-def worker(plan: Plan, seed: int, results: "multiprocessing.Queue[tuple[int, list[float]]]") -> None:
+def worker(
+    plan: Plan, seed: int, results: "multiprocessing.Queue[tuple[int, list[float]]]"
+) -> None:
     draw, done, waits = random.Random(seed), 0, []
     with psycopg.connect(plan.conninfo) as connection:
         until = time.monotonic() + plan.seconds
