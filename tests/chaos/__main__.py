@@ -1,0 +1,179 @@
+"""Kill one process after another of a running stack and check that every cent is where it belongs.
+
+Example: python -m tests.chaos --seed 7 --runs 20
+Each round submits runs as a retrying client, kills its victim by SIGKILL at an instant drawn from
+the seed, waits until the stack serves again and all runs have ended, and asks the invariants.
+Ends with status 1 if any is broken, if nothing was killed, or if a bar is missed.
+"""
+
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+from marketplace import ids
+from tests.chaos.client import Api, Wish, follow_all, submit_all, wishes
+from tests.chaos.invariants import redispatch, violations
+from tests.running import Stack, running_stack
+
+VICTIMS = ["postgres", "redis", "web", "supplier", "inference", "inference child"]
+SERVES_SECONDS = {"postgres": 5.0}  # others: 15
+REDISPATCH_SECONDS = 20.0
+
+
+@dataclass
+class Round:
+    """What one kill cost. serving, again: seconds; broken: sentences with rows."""
+
+    victim: str
+    serving: float
+    again: float
+    interrupted: int
+    broken: list[str]
+
+    @property
+    def late(self) -> bool:
+        return self.serving > SERVES_SECONDS.get(self.victim, 15) or (
+            self.again > REDISPATCH_SECONDS
+        )
+
+    def row(self) -> str:
+        verdict = "BROKEN" if self.broken else "late" if self.late else "ok"
+        return (
+            f"| {self.victim} | {self.serving:.1f} | {self.interrupted} | {self.again:.1f}"
+            f" | {verdict} |"
+        )
+
+
+def child_of(pid: int) -> int:
+    """The process that owns the model: the worker's spawned child."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        children += (task / "children").read_text().split()
+    spawned = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return int(spawned[0])
+
+
+def find(stack: Stack, victim: str) -> int:
+    if victim == "inference child":
+        return child_of(stack.pids()["inference"])
+    return stack.pids()[victim]
+
+
+def asks(stack: Stack, api: Api, victim: str) -> Callable[[], bool]:
+    """The question that a client of the victim would ask: an admission, for most."""
+
+    def answers() -> bool:
+        wish = Wish({"model": "rehearsal/still", "inputs": {"prompt": "still there?"}})
+        api.submit(wish)
+        return wish.run is not None
+
+    def replaced() -> bool:
+        try:
+            return find(stack, victim) != before
+        except (KeyError, IndexError, OSError):
+            return False
+
+    before = find(stack, victim)
+    return lambda: replaced() and answers()
+
+
+def play(stack: Stack, victim: str, runs: int, draw: random.Random) -> Round:
+    """One round: runs under way, one kill, quiet, questions."""
+    api = Api(stack.url, stack.key)
+    wanted = wishes(draw, runs)
+    faults: list[BaseException] = []
+    sender = threading.Thread(target=guarded, args=(faults, api, wanted))
+    sender.start()
+    time.sleep(draw.uniform(0.2, 2.5))
+    question = asks(stack, api, victim)
+    killed_at = time.time()
+    os.kill(find(stack, victim), signal.SIGKILL)
+    while not question():
+        if time.time() - killed_at > 60:
+            faults.append(RuntimeError(f"{victim} did not come back in 60 s"))
+            break
+        time.sleep(0.05)
+    serving = time.time() - killed_at
+    sender.join()
+    broken = [f"the client: {fault}" for fault in faults]
+    return judged(stack, victim, wanted, killed_at, serving, broken)
+
+
+def guarded(faults: list[BaseException], api: Api, wanted: list[Wish]) -> None:
+    try:
+        submit_all(api, wanted, seconds=60)
+        follow_all(api, wanted, seconds=150)
+    except RuntimeError as fault:
+        faults.append(fault)
+
+
+def judged(
+    stack: Stack,
+    victim: str,
+    wanted: list[Wish],
+    killed_at: float,
+    serving: float,
+    broken: list[str],
+) -> Round:
+    quiet(stack)
+    with psycopg.connect(stack.conninfo, autocommit=True) as connection:
+        broken += violations(connection, [str(uuid_of(w)) for w in wanted if w.run])
+        again, interrupted = redispatch(connection, killed_at)
+    return Round(victim, serving, again, interrupted, broken)
+
+
+def quiet(stack: Stack, seconds: float = 60) -> None:
+    """Wait until no run is queued or running; the probes' own runs count too."""
+    until = time.monotonic() + seconds
+    with psycopg.connect(stack.conninfo, autocommit=True) as connection:
+        while time.monotonic() < until:
+            row = connection.execute("SELECT 1 FROM runs_run WHERE finished_at IS NULL LIMIT 1")
+            if row.fetchone() is None:
+                return
+            time.sleep(0.2)
+
+
+def uuid_of(wish: Wish) -> UUID:
+    found = ids.private("run", wish.run or "")
+    assert found is not None, f"{wish.run} is not a run's id"
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.chaos")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--runs", type=int, default=20, help="under way at each kill")
+    parser.add_argument("--rounds", type=int, default=1, help="kills of each victim")
+    parser.add_argument("--victim", choices=VICTIMS, action="append", help="only these")
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    say(f"seed {options.seed}\n\n| killed | serves again, s | runs interrupted |"
+        " claimed again, s | verdict |\n|---|---:|---:|---:|---|")  # fmt: skip
+    rounds = []
+    with running_stack() as stack:
+        for victim in (options.victim or VICTIMS) * options.rounds:
+            done = play(stack, victim, options.runs, draw)
+            say(done.row())
+            for sentence in done.broken:
+                say(f"  {sentence}")
+            rounds.append(done)
+    return 1 if any(done.broken or done.late for done in rounds) else 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
