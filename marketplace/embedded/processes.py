@@ -35,6 +35,7 @@ class Program:
     name: str
     command: Callable[[], Sequence[str]]
     environment: Mapping[str, str] | None = None  # None: the parent's
+    folder: Path | None = None
     prepare: Callable[[], None] = nothing
     ready: Callable[[], bool] = at_once
     stop_signal: int = signal.SIGTERM
@@ -66,6 +67,7 @@ class Process:
             self.popen = subprocess.Popen(
                 self.program.command(),
                 env=self.program.environment,
+                cwd=self.program.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
