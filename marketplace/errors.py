@@ -11,6 +11,7 @@ KinoraError
 ├── IdempotencyConflict   422  same key, other body
 ├── QuoteUnusable         422  expired, another body, another team
 ├── TeamLocked            423
+├── MethodNotAllowed      405
 ├── Conflict              409  the state does not allow it
 ├── StaleAttempt          409  the fence is lost
 ├── TooLarge              413
@@ -76,6 +77,10 @@ class QuoteUnusable(KinoraError):
 
 class TeamLocked(KinoraError):
     status, code = 423, "team_locked"
+
+
+class MethodNotAllowed(KinoraError):
+    status, code = 405, "method_not_allowed"
 
 
 class Conflict(KinoraError):

@@ -1,5 +1,5 @@
 """Every address that Django serves; runs and the workers' door are in `hot/app.py`."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [path("api/", include("marketplace.api_urls"))]

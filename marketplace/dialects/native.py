@@ -7,11 +7,10 @@ from uuid import UUID
 
 import orjson
 
-from marketplace import errors, ids
-from marketplace.dialects import body
+from marketplace import body, errors, ids
 from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row
 from marketplace.metering.binding import Bound
-from marketplace.metering.offer import Offer
+from marketplace.metering.offer import Offer, named
 from marketplace.runs import stream_ticket
 from marketplace.runs.models import Run
 from marketplace.runs.receipt import drawn
@@ -99,13 +98,9 @@ def chosen(offers: Mapping[str, Offer], name: Any, quote: Bound | None) -> Offer
 
     Raises InvalidInput, NotFound.
     """
-    if not isinstance(name, str) or not name:
-        raise errors.InvalidInput('model is required, such as "kinora/glyph".', param="model")
     if quote and quote.release.partition("@")[0] == name:
         name = quote.release
-    if (offer := offers.get(name)) is None:
-        raise errors.NotFound(f"There is no model {name[:120]}.", param="model")
-    return offer
+    return named(offers, name)
 
 
 async def owned(desk: Desk, request: Request, run: str) -> Row:

@@ -16,7 +16,7 @@ from django.conf import settings
 from marketplace import ids
 from marketplace.dialects import native
 from marketplace.dialects.contract import Handler, Reply, Request, Route
-from marketplace.errors import KinoraError, NotFound, TooLarge
+from marketplace.errors import KinoraError, MethodNotAllowed, NotFound, TooLarge
 from marketplace.hot.desk import HotDesk
 
 log = logging.getLogger(__name__)
@@ -73,10 +73,6 @@ class Router:
             if match := pattern.fullmatch(path):
                 return chosen(methods, method), match.groupdict()
         raise NotFound("There is no such address.")
-
-
-class MethodNotAllowed(KinoraError):
-    status, code = 405, "method_not_allowed"
 
 
 def chosen(methods: dict[str, Handler], method: str) -> Handler:

@@ -12,6 +12,7 @@ import jsonschema_rs
 import orjson
 from django.db import connection
 
+from marketplace.errors import InvalidInput, NotFound
 from marketplace.metering.quote import Priced, PriceLines, quote
 from marketplace.metering.units import Facts
 
@@ -100,6 +101,15 @@ def by_name(offers: Iterable[Offer]) -> dict[str, Offer]:
         named.setdefault(offer.model, offer)
         named[offer.full_name] = offer
     return named
+
+
+def named(offers: Mapping[str, Offer], name: Any) -> Offer:
+    """The offer that a body's `model` names. Raises InvalidInput, NotFound."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInput('model is required, such as "kinora/glyph".', param="model")
+    if (offer := offers.get(name)) is None:
+        raise NotFound(f"There is no model {name[:120]}.", param="model")
+    return offer
 
 
 def load_offers() -> dict[str, Offer]:

@@ -1,0 +1,23 @@
+"""Addresses of the management API; those of runs are in `dialects/native.py`."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from marketplace.accounts.api import Keys, Nowhere, OneKey
+from marketplace.ledger.api import BalanceView, Entries
+from marketplace.metering.api import Models, OneModel, Quotes, Usage
+from marketplace.runs.api import Outputs
+
+urlpatterns = [
+    path("v1/openapi.json", SpectacularJSONAPIView.as_view()),
+    path("v1/keys", Keys.as_view()),
+    path("v1/keys/<str:key>", OneKey.as_view()),
+    path("v1/models", Models.as_view()),
+    path("v1/models/<path:model>", OneModel.as_view()),
+    path("v1/quotes", Quotes.as_view()),
+    path("v1/usage", Usage.as_view()),
+    path("v1/balance", BalanceView.as_view()),
+    path("v1/entries", Entries.as_view()),
+    path("v1/outputs/<str:output>", Outputs.as_view()),
+    path("<path:rest>", Nowhere.as_view()),
+]

@@ -1,0 +1,195 @@
+"""What is on sale, what a run would cost, and what was used, over the API."""
+
+from datetime import date, timedelta
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from marketplace.accounts.api import KeyView, OpenView, team_of
+from marketplace.errors import InvalidInput
+from marketplace.metering.binding import bind
+from marketplace.metering.inputs import validated
+from marketplace.metering.models import Quote
+from marketplace.metering.offer import Offer, load_offers, named
+from marketplace.metering.units import UNITS
+from marketplace.metering.usage import usage
+from marketplace.money import Money
+
+MONTH = timedelta(days=30)
+LONGEST = timedelta(days=366)
+MONEY = {"$ref": "#/components/schemas/Money"}
+PRICE_LINE = {
+    "type": "object",
+    "properties": {
+        "unit": {"type": "string"},
+        "label": {"type": "string"},
+        "unit_price": {"type": "string", "description": "Major units of the currency, exact."},
+    },
+}
+MODEL = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "examples": ["kinora/glyph"]},
+        "release": {"type": "string", "examples": ["2026-11-20"]},
+        "lab": {"type": "string"},
+        "title": {"type": "string"},
+        "task": {"type": "string"},
+        "summary": {"type": "string"},
+        "output": {
+            "type": "object",
+            "properties": {"kind": {"type": "string"}, "content_type": {"type": "string"}},
+        },
+        "input_schema": {"type": "object", "description": "JSON Schema 2020-12 of `inputs`."},
+        "price": {
+            "type": "object",
+            "properties": {
+                "version": {"type": "integer"},
+                "currency": {"type": "string"},
+                "lines": {"type": "array", "items": PRICE_LINE},
+            },
+        },
+    },
+}
+MODEL_LIST = {"type": "object", "properties": {"data": {"type": "array", "items": MODEL}}}
+QUOTE_WISH = {
+    "type": "object",
+    "required": ["model", "inputs"],
+    "additionalProperties": False,
+    "properties": {"model": {"type": "string"}, "inputs": {"type": "object"}},
+}
+QUOTE = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "model": {"type": "string"},
+        "release": {"type": "string"},
+        "price_version": {"type": "integer"},
+        "currency": {"type": "string"},
+        "lines": {"type": "array", "items": {"type": "object"}},
+        "maximum": MONEY,
+        "expected": MONEY,
+        "expires_at": {"type": "string", "format": "date-time"},
+    },
+}
+USAGE = {
+    "type": "object",
+    "properties": {
+        "from": {"type": "string", "format": "date"},
+        "to": {"type": "string", "format": "date"},
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "day": {"type": "string", "format": "date"},
+                    "model": {"type": "string"},
+                    "release": {"type": "string"},
+                    "runs": {"type": "integer"},
+                    "captured": MONEY,
+                    "units": {"type": "array", "items": {"type": "object"}},
+                },
+            },
+        },
+    },
+}
+
+
+class Models(OpenView):
+    """What is on sale; anybody may look."""
+
+    @extend_schema(operation_id="listModels", responses={200: MODEL_LIST})
+    def get(self, request: Request) -> Response:
+        """The newest live release of every model, with its schema and present price."""
+        newest = {offer.model: offer for name, offer in load_offers().items() if "@" not in name}
+        return Response({"data": [shown(offer) for offer in newest.values()]})
+
+
+class OneModel(OpenView):
+    """One model, by name or by name and release."""
+
+    @extend_schema(operation_id="getModel", responses={200: MODEL})
+    def get(self, request: Request, model: str) -> Response:
+        """A model's schema and price: `kinora/glyph`, or `kinora/glyph@2026-11-20`."""
+        return Response(shown(named(load_offers(), model)))
+
+
+class Quotes(KeyView):
+    """Binding quotes."""
+
+    @extend_schema(
+        operation_id="createQuote",
+        request={"application/json": QUOTE_WISH},
+        responses={201: QUOTE},
+    )
+    def post(self, request: Request) -> Response:
+        """What a run with exactly these inputs costs at most; binding for fifteen minutes."""
+        for field in request.data:
+            if field not in QUOTE_WISH["properties"]:
+                raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
+        offer = named(load_offers(), request.data.get("model"))
+        inputs = validated(offer, request.data.get("inputs"))
+        made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id)
+        return Response(quote_json(made, offer), status=201)
+
+
+class Usage(KeyView):
+    """What the team used and paid."""
+
+    @extend_schema(
+        operation_id="getUsage",
+        parameters=[OpenApiParameter("from", date), OpenApiParameter("to", date)],
+        responses={200: USAGE},
+    )
+    def get(self, request: Request) -> Response:
+        """Runs, units and money by day (UTC) and model; the last 30 days unless told."""
+        last = day(request, "to") or timezone.now().date()
+        first = day(request, "from") or last - MONTH
+        if not timedelta(0) <= last - first <= LONGEST:
+            raise InvalidInput("from must be before to, by at most 366 days.", param="from")
+        lines = usage(team_of(request).id, first, last)
+        return Response({"from": first, "to": last, "data": lines})
+
+
+def shown(offer: Offer) -> dict[str, Any]:
+    return {
+        "id": offer.model,
+        "release": offer.version,
+        "lab": offer.lab,
+        "title": offer.title,
+        "task": offer.task,
+        "summary": offer.summary,
+        "output": {"kind": offer.output_kind, "content_type": offer.content_type},
+        "input_schema": offer.schema,
+        "price": {
+            "version": offer.price_version,
+            "currency": offer.currency,
+            "lines": [{**line, "label": UNITS[line["unit"]].label} for line in offer.price_lines],
+        },
+    }
+
+
+def quote_json(quote: Quote, offer: Offer) -> dict[str, Any]:
+    return {
+        "id": quote.public_id,
+        "model": offer.model,
+        "release": offer.version,
+        "price_version": offer.price_version,
+        "currency": offer.currency,
+        "lines": quote.lines,
+        "maximum": Money(quote.maximum, offer.currency).as_json(),
+        "expected": Money(quote.expected, offer.currency).as_json(),
+        "expires_at": quote.expires_at,
+    }
+
+
+def day(request: Request, name: str) -> date | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{name} must be a date such as 2026-11-20.", param=name) from None
