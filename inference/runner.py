@@ -42,7 +42,7 @@ class Settings:
     name: str
     queue: str = "cpu.std"
     preload: str = "glyph"
-    poll_seconds: float = 10.0
+    poll_seconds: float = 2.0
     command: tuple[str, ...] = field(default=(sys.executable, "-m", "inference.child"))
 
     @classmethod
@@ -54,7 +54,7 @@ class Settings:
             name=os.environ.get("KINORA_WORKER_NAME") or socket.gethostname(),
             queue=os.environ.get("KINORA_WORKER_QUEUE") or "cpu.std",
             preload=os.environ.get("KINORA_WORKER_PRELOAD", "glyph"),
-            poll_seconds=float(os.environ.get("KINORA_WORKER_POLL_SECONDS", "10")),
+            poll_seconds=float(os.environ.get("KINORA_WORKER_POLL_SECONDS", "2")),
         )
 
 
@@ -145,17 +145,18 @@ class Runner:
 
     def live(self) -> None:
         """Serve wakes until stopped."""
-        try:
-            while not self.stopping.is_set():
-                seen = self.asked
+        while not self.stopping.is_set():
+            seen = self.asked
+            try:
                 self.drain()
-                self.settle(seen)
-        finally:
-            if self.child:
-                self.child.kill()
-            with self.changed:
-                self.answered = sys.maxsize
-                self.changed.notify_all()
+            except Exception:
+                log.exception("a claimed run was dropped; its lease will end")
+                self.forget_child()
+            self.settle(seen)
+        self.forget_child()
+        with self.changed:
+            self.answered = sys.maxsize
+            self.changed.notify_all()
 
     def settle(self, seen: int) -> None:
         """Answer the wakes up to `seen`, then sleep until the next one or the poll."""
@@ -206,19 +207,24 @@ class Runner:
             self.child = None
 
     def execute(self, child: Process, job: Job) -> None:
-        """Run one claimed job to its end and tell it, whatever happens."""
+        """Run one claimed job to its end and tell it, under the lease until it is told."""
         lease = Lease(self.control, job)
         lease.start()
         try:
-            completion = self.follow(child, job, lease)
+            completion = self.attempt(child, job, lease)
+            if not lease.fence_lost:
+                self.tell(completion)
+        finally:
+            lease.close()
+
+    def attempt(self, child: Process, job: Job, lease: Lease) -> Completion:
+        """Follow the child; one that dies loses the attempt."""
+        try:
+            return self.follow(child, job, lease)
         except ChildDied:
             log.warning("the child died during %s", job.run)
             self.forget_child()
-            completion = lost(job, lease.steps, "worker_lost", "the process that ran it died")
-        finally:
-            lease.close()
-        if not lease.fence_lost:
-            self.tell(completion)
+            return lost(job, lease.steps, "worker_lost", "the process that ran it died")
 
     def follow(self, child: Process, job: Job, lease: Lease) -> Completion:
         """Read the child's messages until the job is done, cancelled or handed back."""

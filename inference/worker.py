@@ -3,7 +3,9 @@
     celery -A inference.worker worker -P threads -c 1 -Q cpu.std --without-gossip --without-mingle
 
 A message only says that there is work in a queue; the run is claimed from the control plane. The
-task blocks while this worker is busy, so that further hints go to workers that are not.
+task blocks while this worker is busy, so that further hints go to workers that are not; the one
+that it has already fetched is made up for by the others' polls. `worker_disable_prefetch` would
+avoid that, but it naps for up to a second after each task.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ app.conf.update(
     task_ignore_result=True,
     task_default_queue=os.environ.get("KINORA_WORKER_QUEUE", "cpu.std"),
     worker_prefetch_multiplier=1,
-    worker_disable_prefetch=True,
     task_acks_late=False,
     broker_connection_retry=True,
     broker_connection_retry_on_startup=True,

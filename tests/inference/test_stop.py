@@ -21,5 +21,4 @@ def test_stopping_worker_hands_its_run_back(plane: Plane) -> None:
     assert end["state"] in {"lost", "succeeded"}
     if end["state"] == "lost":
         assert end["error"]["code"] == "worker_stopped"
-    assert runner.child
-    assert runner.child.process.poll() is not None
+    assert runner.child is None

@@ -18,7 +18,7 @@ DONE = Completion("run_1", 2, "failed", (Output(0, "image/png", 3, "ab"),),
                   Usage(1.234567, 1, 20, 9), Failure("timeout", "too long", retry=True))  # fmt: skip
 
 
-@pytest.mark.parametrize("record", [JOB, DONE, Completion("run_2", 1, "lost")])
+@pytest.mark.parametrize("record", [JOB, DONE])
 def test_record_round_trips_through_json(record: Job | Completion) -> None:
     assert type(record).from_json(json.loads(json.dumps(record.to_json()))) == record
 
