@@ -14,7 +14,7 @@ from marketplace.accounts import keys
 from marketplace.accounts.models import ApiKey, Member, Team, User
 from marketplace.ledger.transfer import grant_credit
 
-PASSWORD = "correct horse battery"  # noqa: S105 - a test's password
+PASSWORD = "correct horse battery"
 GUARDS = """DO $$ DECLARE guarded regclass; BEGIN
     FOR guarded IN SELECT DISTINCT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal LOOP
         EXECUTE format('ALTER TABLE %s {} TRIGGER USER', guarded);

@@ -6,7 +6,6 @@ PostgreSQL refuses to run as root, so root hands the servers to `nobody`. Knows 
 import os
 import pwd
 import subprocess
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,7 +38,8 @@ def unprivileged(program: Path, folder: Path) -> tuple[str, ...]:
     """The `setpriv` options with the fewest capabilities that still reach both paths."""
     for capability in CAPABILITIES:
         options = setpriv(capability)
-        probe = [*options, "--", "sh", "-c", 'test -x "$1" && test -w "$2"', "sh", program, folder]
+        reaches = ["sh", "-c", 'test -x "$1" && test -w "$2"', "sh", str(program), str(folder)]
+        probe = [*options, "--", *reaches]
         if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
             return options
     raise CannotConfine(

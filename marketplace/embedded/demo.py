@@ -87,7 +87,8 @@ def follow(api: Api, run: Json, draw: Draw) -> Json:
     draw(paper.progress(run))
     while run["state"] not in TERMINAL:
         try:
-            for run in api.events(run["links"]["events"]):
+            for seen in api.events(run["links"]["events"]):
+                run = seen
                 draw(paper.progress(run))
         except OSError:
             time.sleep(PAUSE_SECONDS)
@@ -119,6 +120,6 @@ def save(api: Api, run: Json, folder: Path) -> Path:
         content = answer.read()
     if len(content) != output["bytes"]:
         raise JobFailed(f"{output['id']}: {len(content)} bytes instead of {output['bytes']}")
-    file = folder / name
+    file: Path = folder / name
     file.write_bytes(content)
     return file

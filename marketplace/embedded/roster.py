@@ -17,7 +17,12 @@ from marketplace.embedded.postgres import Postgres
 from marketplace.embedded.processes import Program, at_once
 from marketplace.embedded.redis import RedisServer
 
-WEB_OPTIONS = ("--loop=uvloop", "--no-access-log", "--timeout-graceful-shutdown=1")
+WEB_OPTIONS = (
+    "--host=127.0.0.1",
+    "--loop=uvloop",
+    "--no-access-log",
+    "--timeout-graceful-shutdown=1",
+)
 CELERY_OPTIONS = ("-P", "threads", "-c", "1", "--without-gossip", "--without-mingle")
 POOL = "cpu.std"
 WORKER_NAME = "embedded"
@@ -44,8 +49,7 @@ def front(rehearsal_port: int | None) -> list[Program]:
     """What answers HTTP: the marketplace, and the rehearsal lab unless it is elsewhere."""
     web = python(
         "web",
-        ["uvicorn", "marketplace.asgi:application", "--host=127.0.0.1"]
-        + [f"--port={settings.PORT}", *WEB_OPTIONS],
+        ["uvicorn", "marketplace.asgi:application", f"--port={settings.PORT}", *WEB_OPTIONS],
         ready=answers(f"http://127.0.0.1:{settings.PORT}/healthz"),
     )
     if rehearsal_port is None:

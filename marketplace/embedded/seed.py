@@ -80,15 +80,13 @@ class Login:
     key: str
 
 
-def seed() -> None:
-    """Fill what is missing, and write DATA/demo.json."""
+def seed() -> tuple[Login, Login]:
+    """Fill what is missing, in one transaction; gives the two people."""
     with transaction.atomic():
         for sale in SALES:
             put_on_sale(sale)
         add_worker()
-        demo = add_team("demo", name="Demo studio")
-        other = add_team("other", name="Other studio")
-    write_down(demo, other)
+        return add_team("demo", name="Demo studio"), add_team("other", name="Other studio")
 
 
 def put_on_sale(sale: Sale) -> Release:
@@ -202,7 +200,7 @@ def add_key(team: Team, user: User, slug: str) -> str:
 
 
 def write_down(demo: Login, other: Login) -> None:
-    """DATA/demo.json, for scripts and tests."""
+    """Write DATA/demo.json, for scripts and tests."""
     found = {
         "url": settings.SITE_URL,
         "key": demo.key,

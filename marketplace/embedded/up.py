@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from marketplace.embedded import paper, roster, seed
 from marketplace.embedded.supervisor import Supervisor
@@ -39,7 +41,7 @@ def up(*, say: Say, demo: bool, once: bool) -> int:
         try:
             bring_up(supervisor, say)
             say(f"ready at {settings.SITE_URL} after {time.monotonic() - began:.1f} s")
-            return serve(supervisor, demo=demo, once=once)
+            return serve(supervisor, say, demo=demo, once=once)
         except KeyboardInterrupt:
             say("stopping")
             return 0
@@ -50,19 +52,22 @@ def up(*, say: Say, demo: bool, once: bool) -> int:
 
 def bring_up(supervisor: Supervisor, say: Say) -> None:
     """All stages, each when the one before it answers."""
+    (settings.DATA / "demo.json").unlink(missing_ok=True)
     servers = roster.servers()
     supervisor.start(*servers)
     supervisor.wait(*(program.name for program in servers))
     say(f"data in {settings.DATA}")
     call_command("migrate", verbosity=0, interactive=False)
-    seed.seed()
-    connection.close_pool()  # its threads must not be there when children are made
+    people = seed.seed()
+    connection.close()
+    cast(DatabaseWrapper, connection).close_pool()  # this process has no more questions
     supervisor.start(*roster.front(rehearsal_port()))
     supervisor.start(*roster.workers())
     supervisor.wait("web", "rehearsal")
+    seed.write_down(*people)  # whoever waits for this file finds a stack that serves
 
 
-def serve(supervisor: Supervisor, *, demo: bool, once: bool) -> int:
+def serve(supervisor: Supervisor, say: Say, *, demo: bool, once: bool) -> int:
     """Do the main job, then serve on unless `once`."""
     status = 0
     if demo or once:
