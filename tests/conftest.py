@@ -13,6 +13,7 @@ from marketplace import money
 from marketplace.accounts import keys
 from marketplace.accounts.models import ApiKey, Member, Team, User
 from marketplace.ledger.transfer import grant_credit
+from tests.running import Stack, running_stack
 
 PASSWORD = "correct horse battery"
 GUARDS = """DO $$ DECLARE guarded regclass; BEGIN
@@ -93,3 +94,10 @@ def cy(db: None) -> Person:
 def rook(db: None) -> User:
     """An admin of Kinora."""
     return User.objects.create_superuser("rook@example.test", PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A complete `manage.py up` of its own, shared by all tests that ask for it."""
+    with running_stack() as running:
+        yield running

@@ -23,6 +23,12 @@ SETTINGS = {
     "KINORA_LOG": "WARNING",
 }
 
+LACKING = {
+    "browser": ("Chromium", lambda: bool(shutil.which("chromium"))),
+    "node": ("Node.js", lambda: bool(shutil.which("node"))),
+    "gpu": ("CUDA device", lambda: Path("/dev/nvidia0").exists()),
+}
+
 
 class Servers:
     """The two servers of one test session and the folder they live in."""
@@ -60,3 +66,29 @@ def pytest_unconfigure() -> None:
     while started:
         started.pop().stop()
         os.environ.pop(MARK, None)
+
+
+def lacking() -> dict[str, str]:
+    """Marker → what this machine does not have."""
+    return {mark: what for mark, (what, there) in LACKING.items() if not there()}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the machine cannot run; give all tests of the one stack to one worker."""
+    missing = lacking()
+    left_out = [item for item in items if any(item.get_closest_marker(m) for m in missing)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.xdist_group("stack"))  # before xdist reads it
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for mark, what in lacking().items():
+        terminalreporter.write_line(
+            f"left out: tests marked {mark}, since this machine has no {what}"
+        )
