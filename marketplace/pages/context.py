@@ -1,0 +1,23 @@
+"""What every template may say: the present team and what it can spend."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from marketplace.ledger.balance import balance
+from marketplace.pages.team import session_team
+
+SECTIONS = (("models", "Models"), ("runs", "Runs"), ("balance", "Balance"), ("keys", "Keys"))
+
+
+def site(request: HttpRequest) -> dict[str, Any]:
+    """The balance is asked for only where a template shows it."""
+    team = session_team(request) if hasattr(request, "user") else None
+    return {
+        "team": team,
+        "site_url": settings.SITE_URL,
+        "spendable": lambda: balance(team.id).available if team else 0,
+        "sections": SECTIONS if team else SECTIONS[:1],
+        "section": request.path.strip("/").partition("/")[0],
+    }

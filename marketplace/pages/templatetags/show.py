@@ -1,0 +1,107 @@
+"""Template tags that show money, times, ids, states and the wheel, each in one fixed way."""
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from marketplace import money as amounts
+from marketplace.metering.units import UNITS
+from marketplace.pages import wheel as mark
+from marketplace.pages import words
+
+register = template.Library()
+register.simple_tag(mark.wheel, name="wheel")
+register.filter("lasted", words.lasted)
+register.filter("quantity", words.quantity)
+register.filter("size", words.size)
+
+
+@register.filter
+def money(nano: int | None, currency: str = "USD") -> SafeString | str:
+    """`$0.0042` with the exact amount and its currency on hover."""
+    if nano is None:
+        return "–"
+    exact = f"{amounts.plain(nano)} {currency} · {nano:,} nano"
+    return format_html(
+        '<data class="money" value="{}" title="{}">{}</data>', nano, exact, amounts.shown(nano)
+    )
+
+
+@register.filter
+def signed(nano: int, currency: str = "USD") -> SafeString:
+    """Money of a ledger line: a plus says that it came in."""
+    exact = f"{amounts.plain(nano)} {currency} · {nano:,} nano"
+    return format_html(
+        '<data class="money{}" value="{}" title="{}">{}{}</data>',
+        " in" if nano > 0 else "",
+        nano,
+        exact,
+        "+" if nano > 0 else "",
+        amounts.shown(nano),
+    )
+
+
+@register.filter
+def ago(when: datetime | str | None) -> SafeString | str:
+    """A relative time that is kept true by times.js, with the absolute on hover."""
+    if not when:
+        return "–"
+    when = datetime.fromisoformat(when) if isinstance(when, str) else when
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        when.isoformat(),
+        f"{when:%-d %B %Y, %H:%M:%S} UTC",
+        words.ago(when, timezone.now()),
+    )
+
+
+@register.filter
+def short(public_id: str) -> SafeString:
+    """The end of an id, monospaced; a click copies the whole."""
+    head, _, body = public_id.partition("_")
+    return format_html(
+        '<button type="button" class="copy" data-copy="{}" title="{}" aria-label="Copy {}">'
+        "{}_…{}</button>",
+        public_id,
+        public_id,
+        public_id,
+        head,
+        body[-6:],
+    )
+
+
+@register.filter
+def state(name: str) -> SafeString:
+    """A state as a shape and a word, never colour alone."""
+    return format_html('<span class="state {}">{}</span>', name, words.STATES.get(name, name))
+
+
+@register.filter
+def item(mapping: dict[str, Any], key: str) -> Any:
+    return mapping.get(key)
+
+
+@register.filter
+def outcome(name: str) -> str:
+    return words.OUTCOMES.get(name, name)
+
+
+@register.filter
+def charge_rule(name: str) -> str:
+    return words.CHARGES.get(name, name)
+
+
+@register.filter
+def unit_label(name: str) -> str:
+    return UNITS[name].label if name in UNITS else name
+
+
+@register.filter
+def exactly(nano: int) -> str:
+    """All nine places, for ledger lines that a reader adds up."""
+    sign = "−" if nano < 0 else ""
+    return f"{sign}{abs(nano) // amounts.NANO}.{abs(nano) % amounts.NANO:09d}"

@@ -1,0 +1,71 @@
+"""How states, outcomes, times, durations and quantities are said on a page. Pure."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+STATES = {
+    "queued": "Waiting",
+    "running": "Running",
+    "succeeded": "Finished",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+    "open": "Held",
+    "captured": "Captured",
+    "voided": "Given back",
+    "in_review": "In review",
+    "revoked": "Revoked",
+}
+
+OUTCOMES = {
+    "succeeded": "Finished",
+    "partial": "Partly finished",
+    "invalid_input": "The inputs were wrong",
+    "refused_before": "Refused before work",
+    "refused_after": "Refused after work",
+    "supplier_error": "The supplier failed",
+    "our_error": "We failed",
+    "cancelled_before": "Cancelled before work",
+    "cancelled_after": "Cancelled during work",
+}
+
+CHARGES = {"units": "what was delivered", "used": "what was used", "nothing": "nothing"}
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """`3 min ago`, `in 29 d`; the date itself beyond thirty days in the past."""
+    seconds = int((now - then).total_seconds())
+    if abs(seconds) < 5:
+        return "just now"
+    if seconds > 30 * 86_400:
+        return f"{then:%-d %b %Y}"
+    size, name = next(unit for unit in UNITS if abs(seconds) >= unit[0])
+    number = abs(seconds) // size
+    return f"in {number} {name}" if seconds < 0 else f"{number} {name} ago"
+
+
+def lasted(duration: timedelta | float) -> str:
+    """`45 ms`, `1.3 s`, `2 min 04 s`, `3 h 20 min`."""
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    if seconds < 0.0995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3_600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
+
+
+def quantity(value: Decimal | str | None) -> str:
+    """A quantity without needless zeros; a dash where a witness said nothing."""
+    return "–" if value is None else f"{Decimal(value).normalize():f}"
+
+
+def size(count: int) -> str:
+    """Bytes for a reader: `812 B`, `48 kB`, `3.1 MB`."""
+    if count < 1_000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1_000:.0f} kB"
+    return f"{count / 1_000_000:.1f} MB"

@@ -1,0 +1,64 @@
+// What every page needs: the lamp, copying, tabs, dialogs, menus, and times that stay true.
+import { keepTimes } from "./times.js";
+
+const isDark = () => {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+};
+
+function lampPressed(lamp) {
+  const theme = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  lamp.setAttribute("aria-pressed", String(theme === "dark"));
+  try { localStorage.setItem("theme", theme); } catch { /* lasts for this page only */ }
+}
+
+async function copy(button) {
+  const source = button.dataset.copyFrom && document.getElementById(button.dataset.copyFrom);
+  const panel = button.closest(".code")?.querySelector("[role=tabpanel]:not([hidden])");
+  const text = button.dataset.copy ?? (source ?? panel).textContent.trim();
+  await navigator.clipboard.writeText(text);
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1600);
+  document.getElementById("said").textContent = "Copied";
+}
+
+function choose(tab, { focus = false } = {}) {
+  for (const other of tab.parentElement.querySelectorAll("[role=tab]")) {
+    const chosen = other === tab;
+    other.setAttribute("aria-selected", String(chosen));
+    other.tabIndex = chosen ? 0 : -1;
+    document.getElementById(other.getAttribute("aria-controls")).hidden = !chosen;
+  }
+  if (focus) tab.focus();
+}
+
+document.addEventListener("click", (event) => {
+  const at = (selector) => event.target.closest(selector);
+  let found;
+  if ((found = at(".lamp"))) lampPressed(found);
+  else if ((found = at("[data-copy], [data-copy-from], .take"))) copy(found);
+  else if ((found = at("[role=tab]"))) choose(found);
+  else if ((found = at("[data-opens]"))) document.getElementById(found.dataset.opens).showModal();
+  else if ((found = at("[data-closes]"))) found.closest("dialog").close();
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (step && event.target.matches("[role=tab]")) {
+    const tabs = [...event.target.parentElement.querySelectorAll("[role=tab]")];
+    choose(tabs.at((tabs.indexOf(event.target) + step) % tabs.length), { focus: true });
+  }
+  const menu = event.key === "Escape" && event.target.closest("details.menu[open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+for (const lamp of document.querySelectorAll(".lamp")) lamp.setAttribute("aria-pressed", String(isDark()));
+for (const dialog of document.querySelectorAll("dialog[data-open]")) dialog.showModal();
+keepTimes();
