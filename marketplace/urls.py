@@ -2,4 +2,11 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("api/", include("marketplace.api_urls"))]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/", include("marketplace.api_urls")),
+    path("", include("marketplace.pages.urls")),
+]
+
+handler403 = "marketplace.pages.faults.not_allowed"
+handler404 = "marketplace.pages.faults.not_found"
+handler500 = "marketplace.pages.faults.broken"

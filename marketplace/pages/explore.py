@@ -1,0 +1,142 @@
+"""The models on sale: the list, and each model's own page with its playground."""
+
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from marketplace.catalog.models import Example, Release
+from marketplace.metering.offer import Offer, load_offers
+from marketplace.metering.units import UNITS
+from marketplace.pages.form import InputsForm, in_order, inputs_form
+from marketplace.pages.words import OUTCOMES, lasted
+
+NEWEST = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An example with what it costs today. kind: image or video."""
+
+    offer: Offer
+    example: Example
+
+    @property
+    def prompt(self) -> str:
+        return str(self.example.inputs.get("prompt", ""))
+
+    @property
+    def href(self) -> str:
+        return reverse("model", args=self.offer.model.split("/"))
+
+    @property
+    def film(self) -> str:
+        """The recorded frames beside the picture, from noise to result."""
+        return self.example.image.removesuffix(".png") + ".film.png"
+
+    @property
+    def expected(self) -> int:
+        return self.offer.quote({**self.offer.defaults, **self.example.inputs}).expected
+
+
+def newest_offers() -> list[Offer]:
+    """One offer per model, its newest release."""
+    return [offer for name, offer in load_offers().items() if "@" not in name]
+
+
+def find_offer(lab: str, slug: str) -> Offer:
+    try:
+        return load_offers()[f"{lab}/{slug}"]
+    except KeyError:
+        raise Http404("There is no such model.") from None
+
+
+def examples_of(offers: list[Offer]) -> list[Shown]:
+    """The examples of these offers, in the order the catalog gives them."""
+    by_release = {offer.release_id: offer for offer in offers}
+    rows = Example.objects.filter(release_id__in=by_release).order_by("position", "id")[:NEWEST]
+    return [Shown(by_release[row.release_id], row) for row in rows]
+
+
+def said_price(offer: Offer) -> list[tuple[str, str]]:
+    """Price lines for a reader: amount and what it buys."""
+    return [(line["unit_price"], f"per {UNITS[line['unit']].label}") for line in offer.price_lines]
+
+
+def usual_seconds(offer: Offer) -> str:
+    """How long a run with the defaults usually computes, where the release publishes it."""
+    facts = offer.facts.published
+    if "gpu_seconds_per_step" not in facts:
+        return ""
+    steps = offer.defaults.get("steps", facts.get("steps", 20))
+    return lasted(float(Decimal(str(facts["gpu_seconds_per_step"])) * Decimal(steps)))
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """A table-like gallery; one row per model."""
+    offers = newest_offers()
+    first = {shown.offer.release_id: shown for shown in reversed(examples_of(offers))}
+    rows = [
+        {
+            "offer": offer,
+            "href": reverse("model", args=offer.model.split("/")),
+            "example": first.get(offer.release_id),
+            "price": said_price(offer),
+            "typical": offer.quote(offer.defaults).expected,
+            "seconds": usual_seconds(offer),
+        }
+        for offer in offers
+    ]
+    return render(request, "models/index.html", {"rows": rows})
+
+
+def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
+    """What the model's page and its form's partial show."""
+    release = Release.objects.select_related("model__lab").get(pk=offer.release_id)
+    lab, _, slug = offer.model.partition("/")
+    return {
+        "offer": offer,
+        "lab": lab,
+        "slug": slug,
+        "release": release,
+        "outcomes": [(name, release.outcome_policy.get(name, "nothing")) for name in OUTCOMES],
+        "form": form,
+        "examples": examples_of([offer]),
+        "price": said_price(offer),
+        "typical": offer.quote(offer.defaults).expected,
+        "seconds": usual_seconds(offer),
+        "properties": properties(offer),
+        "once": uuid.uuid4(),
+    }
+
+
+def properties(offer: Offer) -> list[dict[str, Any]]:
+    """The input schema as rows of a table."""
+    required = offer.schema.get("required", [])
+    rows = []
+    for name in in_order(offer.schema):
+        prop = offer.schema["properties"][name]
+        least, most = prop.get("minimum"), prop.get("maximum")
+        allowed = ", ".join(map(str, prop.get("enum", [])))
+        if least is not None or most is not None:
+            allowed = f"{least} to {most}"
+        rows.append({"name": name, "required": name in required, "allowed": allowed, **prop})
+    return rows
+
+
+@require_GET
+def model(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
+    """One model; a visitor may read all of it and is asked to sign up to run it."""
+    offer = find_offer(lab, slug)
+    first: dict[str, Any] = next((shown.example.inputs for shown in examples_of([offer])), {})
+    given = {
+        name: value for name, value in request.GET.items() if name in offer.schema["properties"]
+    }
+    form = inputs_form(offer.schema)(initial={**offer.defaults, **first, **given})
+    return render(request, "models/model.html", page_context(offer, form))

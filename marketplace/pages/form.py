@@ -1,0 +1,111 @@
+"""Build a Django form from a release's input schema: the playground is drawn from the contract.
+
+The schema itself judges the values again when the run is submitted; this form only turns text
+from a browser into JSON values. A type that it does not know is an error of ours, by name.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django import forms
+
+Property = Mapping[str, Any]
+LONG = 200  # a text that may be longer than this gets a text area
+
+
+class UnknownInputError(Exception):
+    """A schema property that no field can draw."""
+
+
+def named(name: str, prop: Property) -> dict[str, Any]:
+    label = prop.get("title") or name.replace("_", " ").capitalize()
+    return {"label": label, "help_text": prop.get("description", ""), "required": False}
+
+
+def choice(name: str, prop: Property) -> forms.Field:
+    values = prop["enum"]
+    kinds: dict[str, Callable[[Any], Any]] = {str(value): type(value) for value in values}
+    return forms.TypedChoiceField(
+        choices=[(str(value), str(value)) for value in values],
+        coerce=lambda text: kinds[text](text),
+        empty_value=None,
+        **named(name, prop),
+    )
+
+
+def text(name: str, prop: Property) -> forms.Field:
+    if prop.get("format") == "uri":
+        return forms.URLField(assume_scheme="https", **named(name, prop))
+    long = name == "prompt" or prop.get("maxLength", LONG + 1) > LONG
+    widget = forms.Textarea(attrs={"rows": 2}) if long else forms.TextInput()
+    return forms.CharField(max_length=prop.get("maxLength"), widget=widget, **named(name, prop))
+
+
+def integer(name: str, prop: Property) -> forms.Field:
+    least, most = prop.get("minimum"), prop.get("maximum")
+    return forms.IntegerField(min_value=least, max_value=most, **named(name, prop))
+
+
+def number(name: str, prop: Property) -> forms.Field:
+    least, most = prop.get("minimum"), prop.get("maximum")
+    widget = forms.NumberInput(attrs={"step": "any"})
+    return forms.FloatField(min_value=least, max_value=most, widget=widget, **named(name, prop))
+
+
+def boolean(name: str, prop: Property) -> forms.Field:
+    return forms.BooleanField(**named(name, prop))
+
+
+KINDS = {"string": text, "integer": integer, "number": number, "boolean": boolean}
+
+
+def field(name: str, prop: Property) -> forms.Field:
+    """The field of one schema property. Raises UnknownInputError."""
+    if "enum" in prop:
+        return choice(name, prop)
+    try:
+        return KINDS[prop["type"]](name, prop)
+    except KeyError:
+        raise UnknownInputError(f"{name}: {prop.get('type', 'no type')}") from None
+
+
+class InputsForm(forms.Form):
+    """A form whose cleaned data are a run's inputs."""
+
+    def is_right_so_far(self) -> bool:
+        """Whether nothing is wrong but what is still missing."""
+        found = [error.code for faults in self.errors.as_data().values() for error in faults]
+        return set(found) <= {"required"}
+
+    def inputs(self) -> dict[str, Any]:
+        """What was filled in; the schema's defaults stand for the rest."""
+        return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+
+    def blame(self, param: str | None, message: str) -> None:
+        """Show a refusal at its field, or above the form where it has none."""
+        name = (param or "").removeprefix("inputs.").partition(".")[0]
+        known = name if name in self.fields else None
+        if known is None or not self.has_error(known):
+            self.add_error(known, message.replace(f"{param} ", "This ", 1) if known else message)
+
+
+def inputs_form(schema: Mapping[str, Any]) -> type[InputsForm]:
+    """A form class: what is required first, then texts, then the rest."""
+    properties: Mapping[str, Property] = schema.get("properties", {})
+    fields = {name: field(name, properties[name]) for name in in_order(schema)}
+    for name in schema.get("required", []):
+        fields[name].required = not isinstance(fields[name], forms.BooleanField)
+        fields[name].error_messages["required"] = f"{fields[name].label} is missing."
+    return type("ReleaseInputs", (InputsForm,), fields)
+
+
+def in_order(schema: Mapping[str, Any]) -> list[str]:
+    """The names of the inputs as a reader expects them; the database keeps no order of keys."""
+    required = schema.get("required", [])
+    properties: Mapping[str, Property] = schema.get("properties", {})
+
+    def place(name: str) -> tuple[bool, bool, bool]:
+        plain = properties[name].get("type") == "string" and "enum" not in properties[name]
+        return name not in required, not plain, name == "seed"
+
+    return sorted(properties, key=place)

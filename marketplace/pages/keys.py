@@ -1,0 +1,43 @@
+"""API keys: make one, see it once, revoke it."""
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from marketplace import ids
+from marketplace.accounts import keys
+from marketplace.accounts.models import ApiKey, Team, User
+from marketplace.pages.team import team_page
+
+
+class NewKey(forms.Form):
+    name = forms.CharField(
+        max_length=80, help_text="For yourself, such as “laptop” or “production”."
+    )
+
+
+@team_page
+@never_cache
+@require_http_methods(["GET", "POST"])
+def index(request: HttpRequest, team: Team) -> HttpResponse:
+    """The list, and the new key's text in the answer that makes it, nowhere else."""
+    form = NewKey(request.POST or None)
+    made, text = None, ""
+    if request.method == "POST" and form.is_valid():
+        user = request.user if isinstance(request.user, User) else None
+        made, text = keys.create(team=team, name=form.cleaned_data["name"], created_by=user)
+        form = NewKey()
+    context = {"form": form, "keys": team.keys.all(), "made": made, "text": text}
+    return render(request, "keys/index.html", context)
+
+
+@team_page
+@require_POST
+def revoke(request: HttpRequest, team: Team, key_id: str) -> HttpResponse:
+    key = get_object_or_404(ApiKey, team=team, pk=ids.private("key", key_id))
+    keys.revoke(key=key)
+    messages.success(request, f"“{key.name}” is revoked. Calls with it fail within two seconds.")
+    return redirect("keys")

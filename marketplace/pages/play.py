@@ -1,0 +1,86 @@
+"""The playground: price a form as it is typed, run it, follow it, show what came out."""
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from marketplace import errors, ids
+from marketplace.accounts.models import Team
+from marketplace.ledger.balance import balance
+from marketplace.metering.offer import Offer
+from marketplace.pages import explore
+from marketplace.pages.form import InputsForm, inputs_form
+from marketplace.pages.runs import run_context
+from marketplace.pages.team import session_team, team_page
+from marketplace.runs.submit import submit_now
+
+
+@require_POST
+def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
+    """The price of the form as it stands; a dash while something in it is wrong.
+
+    What is only missing, such as the prompt, does not keep the price back.
+    """
+    offer = explore.find_offer(lab, slug)
+    form = inputs_form(offer.schema)(request.POST)
+    priced = offer.quote({**offer.defaults, **form.inputs()}) if form.is_right_so_far() else None
+    return render(request, "models/price.html", {"offer": offer, "priced": priced})
+
+
+@login_required
+@require_POST
+def play(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
+    """Submit the form. With htmx the stage is swapped; without, the run's page opens."""
+    return play_as_team(request, lab=lab, slug=slug)
+
+
+@team_page
+def play_as_team(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
+    offer = explore.find_offer(lab, slug)
+    form = inputs_form(offer.schema)(request.POST)
+    if not form.is_valid():
+        return refused_form(request, offer, form)
+    try:
+        run_id = submit_now(
+            offer=offer,
+            inputs=form.inputs(),
+            team_id=team.id,
+            user_id=request.user.pk,
+            idempotency_key=request.POST.get("once") or None,
+        )
+    except errors.InvalidInput as wrong:
+        form.blame(wrong.param, wrong.message)
+        return refused_form(request, offer, form)
+    except errors.KinoraError as refusal:
+        return refused(request, refusal)
+    if not getattr(request, "htmx", False):
+        return redirect("run", run_id=ids.public("run", run_id))
+    context = run_context(run_id, team) | {"once": uuid.uuid4(), "spendable": left(request)}
+    return render(request, "runs/live.html", context)
+
+
+def left(request: HttpRequest) -> int:
+    team = session_team(request)
+    return balance(team.id).available if team else 0
+
+
+def refused_form(request: HttpRequest, offer: Offer, form: InputsForm) -> HttpResponse:
+    """The form again with the words at its fields; htmx puts it where the form was."""
+    context = explore.page_context(offer, form)
+    if not getattr(request, "htmx", False):
+        return render(request, "models/model.html", context, status=422)
+    response = render(request, "models/form.html", context)
+    response["HX-Retarget"], response["HX-Reswap"] = "#play", "outerHTML show:none"
+    return response
+
+
+def refused(request: HttpRequest, refusal: errors.KinoraError) -> HttpResponse:
+    """What happened, that it cost nothing, and what to do next."""
+    context: dict[str, Any] = {"refusal": refusal}
+    if getattr(request, "htmx", False):
+        return render(request, "runs/refused.html", context)
+    return render(request, "runs/refused_page.html", context, status=refusal.status)

@@ -1,0 +1,121 @@
+"""A team's runs: the list, one run with its receipt, the part of it that lives, a cancel."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.db import connection
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from marketplace import ids
+from marketplace.accounts.models import Team
+from marketplace.errors import NotFound
+from marketplace.ledger.balance import balance
+from marketplace.ledger.models import Hold
+from marketplace.pages.team import team_page
+from marketplace.pages.timeline import TERMINAL, timeline
+from marketplace.pages.wheel import lit_leaves
+from marketplace.runs import stream_ticket
+from marketplace.runs.models import Progress, Run
+from marketplace.runs.receipt import receipt
+from marketplace.runs.view import links
+
+PAGE = 50
+
+
+def run_uuid(public_id: str) -> UUID:
+    """The UUID of a public id; what is no id is as unknown as another team's."""
+    found = ids.private("run", public_id)
+    if found is None:
+        raise Http404("There is no such run.")
+    return found
+
+
+@team_page
+@require_GET
+def index(request: HttpRequest, team: Team) -> HttpResponse:
+    """Fifty runs, newest first; `before` names the last one of the page before."""
+    runs = Run.objects.filter(team=team).select_related("release__model__lab").order_by("-id")
+    if before := ids.private("run", request.GET.get("before", "")):
+        runs = runs.filter(id__lt=before)
+    page = list(runs[: PAGE + 1])
+    holds = {hold.run_id: hold for hold in Hold.objects.filter(run_id__in=[r.id for r in page])}
+    rows = [{"run": run, "hold": holds.get(run.id), "took": took(run)} for run in page[:PAGE]]
+    more = page[PAGE - 1].public_id if len(page) > PAGE else ""
+    return render(request, "runs/index.html", {"rows": rows, "more": more})
+
+
+def took(run: Run) -> timedelta | None:
+    """From the first claim to the end; None before that."""
+    return run.finished_at - run.started_at if run.finished_at and run.started_at else None
+
+
+@team_page
+@require_GET
+def run(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
+    """One run with everything that is known of it."""
+    return render(request, "runs/run.html", run_context(run_uuid(run_id), team))
+
+
+@team_page
+@require_GET
+def live(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
+    """The stage with its receipt, for htmx: asked for once a followed run has ended."""
+    context = run_context(run_uuid(run_id), team)
+    return render(request, "runs/live.html", context | {"spendable": balance(team.id).available})
+
+
+@team_page
+@require_GET
+def details(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
+    """The whole of a run's page below its heading, for htmx once the run has ended."""
+    context = run_context(run_uuid(run_id), team)
+    context |= {"spendable": balance(team.id).available, "swap": True}
+    return render(request, "runs/details.html", context)
+
+
+@team_page
+@require_POST
+def cancel(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
+    """Ask for a cancel; a run that has ended stays as it is."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT state FROM cancel_run(%s, %s)", [run_uuid(run_id), team.id])
+        if cursor.fetchone() is None:
+            raise Http404("There is no such run.")
+    if getattr(request, "htmx", False):
+        return HttpResponse("Cancelling")
+    return redirect("run", run_id=run_id)
+
+
+def run_context(run_id: UUID, team: Team) -> dict[str, Any]:
+    """What the templates of one run show. Raises Http404 alike for another team's and for none."""
+    try:
+        shown = receipt(run_id, team.id)
+    except NotFound:
+        raise Http404("There is no such run.") from None
+    progress = Progress.objects.filter(run_id=run_id).first()
+    ended = shown["state"] in TERMINAL
+    lab, _, slug = shown["model"].partition("/")
+    return {
+        "run": shown,
+        "lab": lab,
+        "slug": slug,
+        "ended": ended,
+        "leaves": timeline(shown),
+        "progress": None if ended else progress,
+        "lit": lit_leaves(progress.step, progress.steps) if progress and not ended else 0,
+        "video": not shown["outputs"] and "seconds" in shown["inputs"],
+        "events": events_address(run_id),
+        "amount_due": shown["cost"]["captured"]["nano"],
+        "entries_sum": sum(entry["amount"]["nano"] for entry in shown["entries"]),
+        "again": urlencode(shown["inputs"]),
+    }
+
+
+def events_address(run_id: UUID) -> str:
+    """Where this page's EventSource follows the run, with its own pass."""
+    events = links(ids.public("run", run_id))["events"]
+    return f"{events}?{urlencode({'ticket': stream_ticket.sign(run_id)})}"
