@@ -62,7 +62,7 @@ def rehearsal(port: int) -> Program:
         "rehearsal",
         ["partners.rehearsal", "--port", str(port)],
         environment=passed_on(),
-        ready=answers(f"http://127.0.0.1:{port}/healthz"),
+        ready=answers(f"http://127.0.0.1:{port}/v1/stats"),
     )
 
 
