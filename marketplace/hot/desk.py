@@ -27,6 +27,7 @@ PAGE_SQL = RUN_SQL.format(
     where="""WHERE r.team_id = %s AND r.id < %s AND (%s::text IS NULL OR r.state = %s)
              ORDER BY r.id DESC LIMIT %s"""
 )
+ADMITTED = frozenset({"ok", "replayed"})
 LAST = UUID(int=(1 << 128) - 1)
 CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
 
@@ -62,12 +63,13 @@ class HotDesk:
         return binding.read(rows[0][0]) if rows else None
 
     async def admit(self, admission: Admission) -> Admitted:
-        answer = await self.batch.admit(to_item(admission))
-        if answer.code == "ok" or answer.run_id == admission.run_id:
-            return Admitted(fresh_row(admission, answer), replayed=False)
-        if answer.code == "replayed" and answer.run_id:
-            return Admitted(await self.run(answer.run_id) or {}, replayed=True)
-        raise refusal(answer.code, admission, answer.available)
+        item = to_item(admission)
+        answer = await self.batch.admit(item)
+        if answer.code not in ADMITTED or answer.run_id is None:
+            raise refusal(answer.code, admission, answer.available)
+        if answer.run_id == admission.run_id:  # also where a call was repeated after a lost answer
+            return Admitted(fresh_row(admission, item, answer), replayed=False)
+        return Admitted(await self.run(answer.run_id) or {}, replayed=True)
 
     async def earlier(self, team_id: UUID, idempotency_key: str, digest: bytes) -> Row | None:
         return await self.one(EARLIER_SQL, [team_id, idempotency_key, digest])
@@ -100,9 +102,9 @@ class HotDesk:
         return read(rows[0][0]) if rows else None
 
 
-def fresh_row(admission: Admission, answer: Answer) -> Row:
+def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
     """The row of a run that was admitted this instant, without asking for it."""
-    item, offer = to_item(admission), admission.offer
+    offer = admission.offer
     nothing = dict.fromkeys(
         ("outcome", "started_at", "finished_at", "running_seconds", "error", "progress", "usage")
     )
