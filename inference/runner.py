@@ -75,7 +75,7 @@ class Process:
         told = {key: value for key, value in os.environ.items() if "TOKEN" not in key}
         # Waiting threads that spin make a run seven times slower where cores are shared.
         told.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        self.process = subprocess.Popen(  # noqa: S603 our own module
+        self.process = subprocess.Popen(
             [*settings.command, str(theirs.fileno()), settings.url, settings.preload],
             pass_fds=[theirs.fileno()],
             env=told,

@@ -48,7 +48,6 @@ def free_port() -> int:
 def running_stack(seconds: float = 180, **settings: str) -> Iterator[Stack]:
     """Start, wait until it serves, stop with Ctrl-C's signal, remove its folder."""
     data = Path(tempfile.mkdtemp(prefix="kinora-stack-"))
-    os.chmod(data, 0o711)
     plain = {k: v for k, v in os.environ.items() if not k.startswith("KINORA_")}
     environ = plain | {"KINORA_DATA": str(data), "KINORA_PORT": str(free_port())} | settings
     log = (data / "up.log").open("w")

@@ -1,4 +1,4 @@
-"""Lab, Model, Release, Example. A release is dated and immutable; its input schema is the contract."""
+"""Lab, Model, Release, Example. A release is dated and immutable; its schema is the contract."""
 
 from typing import Any, ClassVar
 

@@ -151,7 +151,7 @@ REFUSED = {
 }
 
 
-def add_runs(result: Schema, generator: Any, request: Any, public: bool) -> Schema:  # noqa: FBT001
+def add_runs(result: Schema, generator: Any, request: Any, public: bool) -> Schema:
     """A postprocessing hook of drf-spectacular."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {}).update(SCHEMAS)

@@ -3,13 +3,13 @@
 `closing` builds one item of that call; `close` makes the call outside of a settlement.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
-from psycopg.types.json import Jsonb
 
 State = Literal["captured", "voided", "in_review"]
 
@@ -47,5 +47,5 @@ def close(*, closings: dict[UUID, dict[str, Any]]) -> dict[UUID, str]:
     """
     items = [{"run_id": str(run)} | closing for run, closing in closings.items()]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT run_id, state FROM close_holds(%s)", [Jsonb(items)])
+        cursor.execute("SELECT run_id, state FROM close_holds(%s::jsonb)", [json.dumps(items)])
         return dict(cursor.fetchall())

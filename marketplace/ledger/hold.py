@@ -3,13 +3,13 @@
 This wrapper serves what holds money outside of a run's admission, and the tests.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from psycopg.types.json import Jsonb
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def hold(*, wants: Sequence[Want]) -> list[Answer]:
     """Hold for many runs in one round trip. Runs inside the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT run_id, code, available FROM hold_money(%s)",
-            [Jsonb([want.as_json() for want in wants])],
+            "SELECT run_id, code, available FROM hold_money(%s::jsonb)",
+            [json.dumps([want.as_json() for want in wants])],
         )
         return [Answer(*row) for row in cursor.fetchall()]

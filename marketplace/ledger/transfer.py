@@ -28,7 +28,8 @@ def grant_credit(
         raise ValueError("a credit is more than 0")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT grant_money(%s, %s, 'promo', %s, 'promo_funding', %s, %s, %s::smallint, %s, %s)",
+            "SELECT grant_money(%s, %s, 'promo', %s, 'promo_funding', %s, %s, %s::smallint, %s,"
+            " %s)",
             [reference, team.id, name, currency, amount, PROMO_PRIORITY, expires_at, note],
         )
         return int(cursor.fetchone()[0])

@@ -27,7 +27,7 @@ def at_once(work: "list[object]") -> None:
         barrier.wait()
         try:
             each()  # type: ignore[operator]
-        except BaseException as fault:  # noqa: BLE001 - raised again below
+        except BaseException as fault:
             faults.append(fault)
         finally:
             connection.close()
