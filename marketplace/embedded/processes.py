@@ -104,7 +104,7 @@ class Process:
     def ask_to_stop(self) -> None:
         if self.popen is not None:
             with contextlib.suppress(ProcessLookupError):
-                self.popen.send_signal(self.program.stop_signal)
+                os.kill(self.popen.pid, self.program.stop_signal)  # not reaped, so still its own
 
     def kill(self) -> None:
         if self.popen is not None:

@@ -23,6 +23,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from marketplace.embedded import paper, roster, seed
 from marketplace.embedded.supervisor import Supervisor
 
+INTERRUPTED = 130  # as a shell says it: the main job was not done
 Say = Callable[[str], None]
 
 
@@ -44,7 +45,7 @@ def up(*, say: Say, demo: bool, once: bool) -> int:
             return serve(supervisor, say, demo=demo, once=once)
         except KeyboardInterrupt:
             say("stopping")
-            return 0
+            return INTERRUPTED if once else 0
         finally:
             supervisor.stop()
             say("stopped; nothing is left running")

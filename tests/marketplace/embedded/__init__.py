@@ -1,0 +1,1 @@
+"""The supervisor and its servers, with real processes."""
