@@ -111,11 +111,13 @@ class Wheel:
         self.leaves = leaves(drawn, side, range(LEAVES))
         self.lit = leaves(drawn, side, range(LIT))
         self.glow = Image.radial_gradient("L").resize((side, side), Image.Resampling.BICUBIC)
-        self.glow = self.placed(ImageOps.invert(self.glow).point(lambda v: int(max(v - 24, 0) ** 2 / 520)))
+        self.glow = self.placed(
+            ImageOps.invert(self.glow).point(lambda v: int(max(v - 24, 0) ** 2 / 520))
+        )
         self.light = Image.new("RGB", size, drawn.colours[-1])
 
     def frame(self, share: float) -> Image.Image:
-        """The picture after `share` of one twelfth turn per leaf: leaves glide, the light flicks."""
+        """The picture at `share` of a film: the leaves glide, the light flicks."""
         picture = mesh(drifted(self.scene.ground, share), 4, self.size)
         picture.paste(self.light, mask=self.glow)
         glide = math.degrees(self.scene.turn) + share * 90
@@ -163,7 +165,8 @@ def leaves(drawn: Scene, side: int, which: range) -> Image.Image:
 
 def leaf(drawn: Scene, side: int, number: int, share: float) -> list[tuple[float, float]]:
     """The outline of one leaf, `share` of its full width."""
-    edge, back = [], []
+    edge: list[tuple[float, float]] = []
+    back: list[tuple[float, float]] = []
     for step in range(25):
         along = step / 24
         radius = drawn.inner + (drawn.outer - drawn.inner) * along
@@ -231,7 +234,9 @@ def encode(
         chord = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono") if sound else None
         wheel = Wheel(drawn, size)
         for number in range(frames):
-            picture = VideoFrame.from_image(wheel.frame(number / fps / 10))
+            picture = VideoFrame.from_image(  # type: ignore[no-untyped-call]
+                wheel.frame(number / fps / 10)
+            )
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
         if chord is not None:

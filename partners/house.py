@@ -56,5 +56,5 @@ class House:
 
     @classmethod
     def describe(cls) -> tuple[Description, ...]:
-        return tuple(described(path.parent.name) for path in sorted(wire.WEIGHTS.glob("*/kinora.json")))
-
+        shipped = sorted(wire.WEIGHTS.glob("*/kinora.json"))
+        return tuple(described(path.parent.name) for path in shipped)

@@ -259,16 +259,11 @@ LAB = web.AppKey("lab", Lab)
 
 async def post_job(request: web.Request) -> web.Response:
     lab = request.app[LAB]
-    key = request.headers.get("Idempotency-Key", "")
     try:
-        body = json.loads(await request.read())
-        if not key or not isinstance(body, dict) or not isinstance(body.get("input"), dict):
-            raise Wrong(400, "malformed", "Send an Idempotency-Key and a JSON object.")
-        job = lab.submit(key, str(body.get("model")), body["input"])
-    except ValueError:
-        return refusal(Wrong(400, "malformed", "The body is not JSON."))
+        job = lab.submit(*asked(request.headers.get("Idempotency-Key"), await request.read()))
     except Wrong as error:
-        return refusal(error)
+        body = {"error": {"code": error.code, "message": error.message}}
+        return web.json_response(body, status=error.status)
     if not job.done() and job.due <= job.began:
         await lab.work(job)
     elif not job.done():
@@ -276,9 +271,15 @@ async def post_job(request: web.Request) -> web.Response:
     return web.json_response(shown(job), status=201)
 
 
-def refusal(error: Wrong) -> web.Response:
-    body = {"error": {"code": error.code, "message": error.message}}
-    return web.json_response(body, status=error.status)
+def asked(key: str | None, content: bytes) -> tuple[str, str, dict[str, Any]]:
+    """Key, model and inputs of a request. Raises Wrong."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        raise Wrong(400, "malformed", "The body is not JSON.") from None
+    if not key or not isinstance(body, dict) or not isinstance(body.get("input"), dict):
+        raise Wrong(400, "malformed", "Send an Idempotency-Key and a JSON object.")
+    return key, str(body.get("model")), body["input"]
 
 
 def wanted(request: web.Request) -> Job:
@@ -323,6 +324,7 @@ def application() -> web.Application:
             web.post("/v1/jobs/{id}/cancel", cancel_job),
             web.get("/v1/files/{name}", get_file),
             web.get("/v1/stats", get_stats),
+            web.get("/healthz", get_stats),
         ]
     )
     return app
