@@ -111,6 +111,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.postgresql",
         **(named_database(DATABASE_URL) if DATABASE_URL else embedded_database()),
         "CONN_MAX_AGE": 0,
+        "CONN_HEALTH_CHECKS": True,  # the pool outlives a restart of the server
         "OPTIONS": {"pool": {"min_size": 1, "max_size": 8, "timeout": 10}},
     }
 }

@@ -1,0 +1,128 @@
+"""Where the bytes of outputs are: Django's storage API, a folder here or a bucket in production.
+
+A file is received into a temporary place, hashed on the way, probed there, and only then kept
+under its name. A name carries run and attempt, so that a lost attempt never overwrites another's.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+}
+CONTENT_TYPES = {extension: content_type for content_type, extension in EXTENSIONS.items()}
+MEBIBYTE = 1024 * 1024
+LARGEST = {"image": 32 * MEBIBYTE, "video": 256 * MEBIBYTE}  # bytes of one output
+
+
+class AlreadyKept(Exception):
+    """Another file has this name; a name is written once."""
+
+
+def is_local() -> bool:
+    return not settings.S3_BUCKET
+
+
+def attempt_path(run: str, attempt: int, index: int, content_type: str) -> str:
+    """Where output `index` of an attempt goes; the type decides how it is served."""
+    return f"attempts/{run}/{attempt}/{index}.{EXTENSIONS[content_type]}"
+
+
+def content_type_of(path: str) -> str:
+    return CONTENT_TYPES.get(path.rpartition(".")[2], "application/octet-stream")
+
+
+class Incoming:
+    """A file on its way in. Gone at the end of the block unless it was kept.
+
+    Raises nothing for large files: the caller compares `bytes` with what it allows.
+    """
+
+    def __init__(self) -> None:
+        folder = Path(settings.MEDIA_ROOT) / "incoming"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder)
+        self.path = Path(name)
+        self.file = os.fdopen(handle, "wb")
+        self.hash = hashlib.sha256()
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.file.close()
+        self.path.unlink(missing_ok=True)
+
+    @property
+    def sha256(self) -> str:
+        return self.hash.hexdigest()
+
+    def write(self, piece: bytes) -> None:
+        self.file.write(piece)
+        self.hash.update(piece)
+        self.bytes += len(piece)
+
+    def finish(self) -> Path:
+        """Make what was written readable under `path`."""
+        self.file.flush()
+        return self.path
+
+    def keep(self, name: str) -> None:
+        """Give the file its name. The same bytes twice are fine; others raise AlreadyKept."""
+        self.finish()
+        if is_local():
+            self._link(Path(default_storage.path(name)))
+        else:
+            with self.path.open("rb") as file:
+                default_storage.save(name, File(file))
+
+    def _link(self, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(self.path, target)
+        except FileExistsError:
+            if hashlib.sha256(target.read_bytes()).hexdigest() != self.sha256:
+                raise AlreadyKept(str(target)) from None
+
+
+@contextmanager
+def local(name: str) -> Iterator[Path]:
+    """A readable file with the content of `name`. Raises FileNotFoundError."""
+    if is_local():
+        path = Path(default_storage.path(name))
+        if not path.is_file():
+            raise FileNotFoundError(name)
+        yield path
+        return
+    if not default_storage.exists(name):
+        raise FileNotFoundError(name)
+    with Incoming() as copy, default_storage.open(name) as file:
+        for piece in file.chunks():
+            copy.write(piece)
+        yield copy.finish()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a local file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
