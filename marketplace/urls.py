@@ -1,9 +1,11 @@
-"""Every address that Django serves; runs and the workers' door are in `hot/app.py`."""
+"""Every address that Django serves; what makes and reads runs is in `hot/app.py`."""
 
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("marketplace.api_urls")),
+    path("fleet/v1/", include("marketplace.runs.urls")),
+    path("media/", include("marketplace.media.urls")),
     path("", include("marketplace.pages.urls")),
 ]
 

@@ -1,0 +1,91 @@
+"""Claim, renew, report, hand back: the statements of the lease and its fence (`claim.sql`).
+
+Each is one round trip. They are built here and sent by whoever holds the lease: the supplier's
+own connections, or Django's for a GPU worker behind HTTP.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from psycopg.types.json import Jsonb
+
+from marketplace.runs.connections import Statement
+
+LEASE = f"{settings.LEASE_SECONDS} s"
+CASE_SQL = """
+    SELECT r.id AS run_id, r.state, r.attempt, r.cancel_requested_at IS NOT NULL AS cancel,
+           r.inputs, b.slug || '/' || m.slug AS model, l.version, l.adapter, l.target,
+           l.output_kind, l.content_type, l.timeout_seconds, l.facts, l.outcome_policy,
+           p.lines, p.currency, h.amount AS held
+      FROM runs_run r
+      JOIN catalog_release l ON l.id = r.release_id
+      JOIN catalog_model m ON m.id = l.model_id
+      JOIN catalog_lab b ON b.id = m.lab_id
+      JOIN metering_price p ON p.id = r.price_id
+      JOIN ledger_hold h ON h.run_id = r.id
+     WHERE r.id = ANY(%s)"""
+
+
+def claim(*, queue: str, worker: str, warm: Sequence[str], limit: int) -> Statement:
+    """Take up to `limit` waiting runs: run_id, attempt, inputs, ticket, timeout_seconds, cancel."""
+    return (
+        "SELECT run_id, attempt, inputs, ticket, timeout_seconds, cancel"
+        " FROM claim_runs(%s, %s, %s, %s, %s::interval)",
+        [queue, worker, list(warm), limit, LEASE],
+    )
+
+
+def cases(runs: Iterable[UUID]) -> Statement:
+    """All that settling these runs needs to know; a row for `settle.Case` each."""
+    return CASE_SQL, [list(runs)]
+
+
+def renew(held: Iterable[tuple[UUID, int]]) -> Statement:
+    """Renew many leases: run_id, cancel of those whose fence still stands."""
+    return (
+        "SELECT i.run_id, n.cancel FROM jsonb_to_recordset(%s) AS i(run_id uuid, attempt int)"
+        " CROSS JOIN LATERAL renew_run(i.run_id, i.attempt, %s::interval) AS n",
+        [Jsonb([{"run_id": str(r), "attempt": a} for r, a in sorted(held)]), LEASE],
+    )
+
+
+def asked_to_cancel(held: Iterable[UUID]) -> Statement:
+    """Those of the runs whose team wants them no more."""
+    return (
+        "SELECT id AS run_id FROM runs_run WHERE id = ANY(%s) AND cancel_requested_at IS NOT NULL",
+        [list(held)],
+    )
+
+
+def report(told: Iterable[dict[str, Any]]) -> Statement:
+    """Keep the progress of many attempts and renew them: run_id, cancel of those that stand.
+
+    told: {run_id, attempt, stage, step, steps, preview}.
+    """
+    ordered = sorted(told, key=lambda item: str(item["run_id"]))
+    return (
+        "SELECT i.run_id, n.cancel FROM jsonb_to_recordset(%s) AS i(run_id uuid, attempt int,"
+        " stage text, step int, steps int, preview text) CROSS JOIN LATERAL report_run("
+        "i.run_id, i.attempt, %s::interval, i.stage, i.step, i.steps, i.preview) AS n",
+        [Jsonb([item | {"run_id": str(item["run_id"])} for item in ordered]), LEASE],
+    )
+
+
+def keep_ticket(*, run: UUID, attempt: int, ticket: dict[str, Any]) -> Statement:
+    """Keep the supplier's receipt: kept, False where the fence is lost."""
+    return "SELECT keep_ticket(%s, %s, %s) AS kept", [run, attempt, Jsonb(ticket)]
+
+
+def hand_back(*, run: UUID, attempt: int, most: int = settings.MAX_ATTEMPTS) -> Statement:
+    """Give one attempt up: run_id, exhausted. No row where it is no longer ours."""
+    return "SELECT run_id, exhausted FROM requeue_runs(%s, %s, %s)", [run, attempt, most]
+
+
+def take_back_lapsed() -> Statement:
+    """Give up all attempts whose lease has passed: run_id, attempt, exhausted."""
+    return (
+        "SELECT run_id, attempt, exhausted FROM requeue_runs(NULL, 0, %s)",
+        [settings.MAX_ATTEMPTS],
+    )

@@ -1,0 +1,78 @@
+"""Send a statement: through Django's connection, or through the supplier's own asynchronous pool.
+
+Each statement is one round trip in autocommit. Knows nothing of runs.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+from django.db import connection as django_connection
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+Statement = tuple[str, Sequence[Any]]
+Row = dict[str, Any]
+CONNECTIONS = 4
+STATEMENT_MS = 10_000
+JSONB = 3802  # its type in every PostgreSQL; Django's connections leave it as text
+
+
+def rows(statement: Statement) -> list[Row]:
+    """Ask through Django's connection, inside its transaction where there is one."""
+    with django_connection.cursor() as cursor:
+        cursor.execute(*statement)
+        columns = [(column.name, column.type_code == JSONB) for column in cursor.description or ()]
+        return [
+            {
+                name: json.loads(value) if is_json and value is not None else value
+                for (name, is_json), value in zip(columns, values, strict=True)
+            }
+            for values in cursor.fetchall()
+        ]
+
+
+class Connections:
+    """The supplier's pool. Errors of the database are the caller's: psycopg.OperationalError and
+    psycopg_pool.PoolTimeout mean that it is away."""
+
+    def __init__(self) -> None:
+        self.pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+            kwargs={**parameters(), "autocommit": True, "row_factory": dict_row},
+            min_size=1,
+            max_size=CONNECTIONS,
+            open=False,
+            timeout=5,
+            reconnect_timeout=1,
+            name="supplier",
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.pool.close(timeout=1)
+
+    async def rows(self, statement: Statement) -> list[Row]:
+        sql, values = statement
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(cast(Any, sql), values)
+            return await cursor.fetchall()
+
+
+def parameters() -> dict[str, Any]:
+    """Django's own database, as libpq names it."""
+    known = django_connection.settings_dict
+    return {
+        "dbname": known["NAME"],
+        "user": known["USER"],
+        "password": known["PASSWORD"],
+        "host": known["HOST"],
+        "port": known["PORT"],
+        "connect_timeout": 3,
+        "application_name": "kinora-supplier",
+        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MS}",
+    }

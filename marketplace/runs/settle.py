@@ -1,0 +1,199 @@
+"""From what happened to what is owed: builds one item of `settle_runs` (`settle.sql`), pure.
+
+The three witnesses are the inputs (requested), the supplier (reported) and our probe or our clock
+(measured). Where they agree the hold is captured for what was delivered, never above the hold;
+where they do not the output is delivered and the hold waits for an admin.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from psycopg.types.json import Jsonb
+
+from marketplace import ids
+from marketplace.ledger import capture
+from marketplace.ledger.accounts import revenue_account
+from marketplace.media.probe import Measures
+from marketplace.metering.meter import Event, Metered, meter
+from marketplace.metering.units import UNITS, Facts
+from marketplace.runs.connections import Statement
+
+STATES = {  # outcome → the run's state
+    "succeeded": "succeeded",
+    "partial": "succeeded",
+    "cancelled_before": "cancelled",
+    "cancelled_after": "cancelled",
+}
+SIX_PLACES = Decimal("0.000001")
+LENGTH = "video_second"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What was agreed about one run. held: nano-units."""
+
+    run_id: UUID
+    attempt: int
+    model: str
+    inputs: Mapping[str, Any]
+    output_kind: str
+    content_type: str
+    timeout_seconds: int
+    facts: Mapping[str, Any]
+    policy: Mapping[str, str]
+    price_lines: Sequence[Mapping[str, Any]]
+    currency: str
+    held: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], attempt: int) -> "Case":
+        """row: of `claim.cases`."""
+        return cls(
+            run_id=row["run_id"],
+            attempt=attempt,
+            model=row["model"],
+            inputs=row["inputs"],
+            output_kind=row["output_kind"],
+            content_type=row["content_type"],
+            timeout_seconds=row["timeout_seconds"],
+            facts=row["facts"],
+            policy=row["outcome_policy"],
+            price_lines=row["lines"],
+            currency=row["currency"],
+            held=row["held"],
+        )
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("run", self.run_id)
+
+    def wanted_outputs(self) -> int:
+        return int(self.inputs.get("count", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An output in the media store with our measures of it."""
+
+    path: str
+    bytes: int
+    sha256: str
+    measures: Measures
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an attempt ended. reported: unit → quantity. measured_seconds: our clock, for compute.
+
+    error: {code, message}, fit for the customer.
+    """
+
+    outcome: str
+    outputs: tuple[Kept, ...] = ()
+    reported: Mapping[str, Decimal] = field(default_factory=dict)
+    measured_seconds: Decimal | None = None
+    usage: Mapping[str, Any] | None = None
+    error: Mapping[str, str] | None = None
+
+
+def failed(outcome: str, code: str, message: str) -> End:
+    return End(outcome, error={"code": code, "message": message})
+
+
+def settling(items: Sequence[Mapping[str, Any]]) -> Statement:
+    """Settle many runs in one commit: run_id, code (settled, replayed, stale), state."""
+    return "SELECT run_id, code, state FROM settle_runs(%s)", [Jsonb(list(items))]
+
+
+def item(case: Case, end: End) -> dict[str, Any]:
+    """One item of `settle_runs`."""
+    metered = metered_end(case, end)
+    outcome = end.outcome
+    if outcome == "succeeded" and falls_short(case, end):
+        outcome = "partial"
+    return {
+        "run_id": str(case.run_id),
+        "attempt": case.attempt,
+        "state": STATES.get(outcome, "failed"),
+        "outcome": outcome,
+        "error": end.error,
+        "usage": usage(end),
+        "outputs": [output(kept, n) for n, kept in enumerate(end.outputs)],
+        "events": [event.as_json() for event in metered.events],
+        "hold": closing(case, metered),
+    }
+
+
+def metered_end(case: Case, end: End) -> Metered:
+    """What is counted. An outcome that the release does not charge for counts as used but free."""
+    facts = Facts(case.timeout_seconds, case.facts)
+    found = meter(
+        case.price_lines, case.inputs, facts, reported=end.reported, measured=measured(end)
+    )
+    if case.policy.get(end.outcome, "nothing") != "nothing":
+        return found
+    free = tuple(Event(e.unit, Decimal(0), e.witnesses) for e in found.events)
+    return Metered(free, 0, agreed=True)
+
+
+def closing(case: Case, metered: Metered) -> dict[str, Any]:
+    """What becomes of the hold."""
+    if not metered.agreed:
+        return capture.in_review()
+    amount = min(metered.amount, case.held)
+    if amount == 0:
+        return capture.voided()
+    return capture.captured(amount, [capture.Share(revenue_account(case.model), amount)])
+
+
+def measured(end: End) -> dict[str, Decimal]:
+    """What we saw ourselves, unit → quantity."""
+    pictures = [kept.measures for kept in end.outputs if kept.measures.kind == "image"]
+    clips = [kept.measures for kept in end.outputs if kept.measures.kind == "video"]
+    seconds = sum((m.seconds or Decimal(0) for m in clips), Decimal(0))
+    found = {"image": Decimal(len(pictures)), "video_second": seconds.quantize(SIX_PLACES)}
+    if end.measured_seconds is not None:
+        found["gpu_second"] = end.measured_seconds.quantize(SIX_PLACES)
+    return found
+
+
+def falls_short(case: Case, end: End) -> bool:
+    """Whether fewer outputs, or less of them, were delivered than asked for."""
+    if len(end.outputs) < case.wanted_outputs():
+        return True
+    if all(line["unit"] != LENGTH for line in case.price_lines):
+        return False
+    wanted = UNITS[LENGTH].upper_bound(case.inputs, Facts(case.timeout_seconds, case.facts))
+    return measured(end)[LENGTH] < wanted - UNITS[LENGTH].tolerance
+
+
+def usage(end: End) -> dict[str, Any] | None:
+    """The supplier's own words, kept as evidence."""
+    if end.usage is not None:
+        return dict(end.usage)
+    return {unit: str(quantity) for unit, quantity in end.reported.items()} or None
+
+
+def output(kept: Kept, position: int) -> dict[str, Any]:
+    found = kept.measures
+    expires_at = datetime.now(UTC) + timedelta(seconds=settings.OUTPUT_SECONDS)
+    return {
+        "id": str(ids.uuid7()),
+        "position": position,
+        "kind": found.kind,
+        "content_type": found.content_type,
+        "path": kept.path,
+        "bytes": kept.bytes,
+        "sha256": kept.sha256,
+        "width": found.width,
+        "height": found.height,
+        "frames": found.frames,
+        "seconds": None if found.seconds is None else str(found.seconds),
+        "sound": found.sound,
+        "expires_at": expires_at.isoformat(),
+    }

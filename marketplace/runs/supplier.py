@@ -1,0 +1,238 @@
+"""The process that calls labs: claims runs of the `labs` queue, keeps their leases, settles them.
+
+One asyncio loop in a thread of the Celery worker; a hint wakes it. Each claimed run is a task.
+Renewals, progress and settlements of all runs in hand go in batches. Killed at any instant it
+leaves leases that lapse and tickets by which the next process goes on.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from psycopg_pool import PoolTimeout
+
+from marketplace.celery import LABS
+from marketplace.media.probe import prober
+from marketplace.runs import claim
+from marketplace.runs.connections import Connections, Row, Statement
+from marketplace.runs.execute import FenceLost, Work, execute
+from marketplace.runs.settle import Case, End, failed, item
+from marketplace.runs.settler import Settler
+from partners.adapter import Adapter
+from partners.registry import open_adapter
+
+log = logging.getLogger(__name__)
+
+SLOTS = 128  # runs in hand; one that waits for its lab costs next to nothing
+POLL_SECONDS = 5.0  # claims this often without a hint
+TEND_SECONDS = 0.5
+RENEW_TICKS = 10  # every 5 s, a third of the lease
+CANCEL_TICKS = 2
+AWAY_SECONDS = 0.5  # between two tries while the database is away
+HAND_BACK_SECONDS = 1.0
+ANY_ATTEMPT = 1_000_000
+DATABASE_AWAY = (psycopg.OperationalError, PoolTimeout)
+
+
+class Supplier:
+    """`start` begins, `wake` says that runs wait, `stop` hands back what is in hand."""
+
+    def __init__(self, queue: str = LABS, slots: int = SLOTS) -> None:
+        self.queue, self.slots = queue, slots
+        self.name = f"{queue}@{socket.gethostname()}:{os.getpid()}"
+        self.works: dict[asyncio.Task[None], Work] = {}
+        self.adapters: dict[str, Adapter] = {}
+        self.thread = Thread(target=self._live, name="supplier", daemon=True)
+        self.stopping = False
+
+    # ── called from other threads ─────────────────────────────────────────────────────────────
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def wake(self) -> None:
+        with suppress(AttributeError, RuntimeError):  # not yet begun, or already ended
+            self.loop.call_soon_threadsafe(self.woken.set)
+
+    def stop(self) -> None:
+        """Claim no more and hand back what is in hand. Safe in a signal handler."""
+        self.stopping = True
+        self.wake()
+
+    def join(self, seconds: float) -> None:
+        self.thread.join(seconds)
+
+    def _live(self) -> None:
+        try:
+            asyncio.run(self.live())
+        except Exception:
+            log.exception("the supplier broke; ending its process so that it starts anew")
+            os._exit(1)
+
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────
+
+    async def live(self) -> None:
+        self.loop, self.woken = asyncio.get_running_loop(), asyncio.Event()
+        async with Connections() as self.database:
+            self.settler = Settler(self.database)
+            tending = asyncio.create_task(self.tend())
+            while not self.stopping:
+                self.woken.clear()
+                if not await self.claim():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self.woken.wait(), POLL_SECONDS)
+            tending.cancel()
+            await self.hand_back()
+        for adapter in self.adapters.values():
+            await adapter.close()
+        prober().close()
+
+    async def claim(self) -> bool:
+        """Take what free slots can hold; whether there may be more for slots that are free."""
+        free = self.slots - len(self.works)
+        if free == 0:
+            return False
+        try:
+            taken = await self.database.rows(
+                claim.claim(queue=self.queue, worker=self.name, warm=(), limit=free)
+            )
+            cases = await self.database.rows(claim.cases(row["run_id"] for row in taken))
+        except DATABASE_AWAY as error:
+            log.warning("cannot claim: %s", error)
+            await asyncio.sleep(AWAY_SECONDS)
+            return True
+        known = {row["run_id"]: row for row in cases}
+        for row in taken:
+            self.begin(row, known[row["run_id"]])
+        return len(taken) == free
+
+    def begin(self, taken: Row, known: Row) -> None:
+        case = Case.from_row(known, taken["attempt"])
+        work = Work(case, known["target"], taken["ticket"])
+        task = asyncio.create_task(self.carry(work, known["adapter"]))
+        self.works[task] = work
+        task.add_done_callback(self.ended)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        del self.works[task]
+        self.woken.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a run was dropped; its lease will lapse", exc_info=error)
+
+    async def carry(self, work: Work, adapter: str) -> None:
+        """Execute and settle one run."""
+
+        async def keep_ticket(ticket: dict[str, Any]) -> bool:
+            run, attempt = work.case.run_id, work.case.attempt
+            rows = await self.insist(claim.keep_ticket(run=run, attempt=attempt, ticket=ticket))
+            return bool(rows[0]["kept"])
+
+        try:
+            end = await execute(work, self.adapter(adapter), keep_ticket)
+        except FenceLost:
+            log.warning("%s is no longer ours", work.case.public_id)
+            return
+        await self.settler.settle(settlement(work.case, end))
+
+    def adapter(self, name: str) -> Adapter:
+        if name not in self.adapters:
+            url = getattr(settings, f"{name.upper()}_URL", "")
+            self.adapters[name] = open_adapter(name, url=url)
+        return self.adapters[name]
+
+    async def insist(self, statement: Statement) -> list[Row]:
+        """Ask until the database answers; the statement repeats safely."""
+        while True:
+            try:
+                return await self.database.rows(statement)
+            except DATABASE_AWAY as error:
+                log.warning("the database is away: %s", error)
+                await asyncio.sleep(AWAY_SECONDS)
+
+    # ── leases ────────────────────────────────────────────────────────────────────────────────
+
+    async def tend(self) -> None:
+        """Pass progress on, look for cancels, renew."""
+        tick = 0
+        while True:
+            await asyncio.sleep(TEND_SECONDS)
+            tick += 1
+            with suppress(*DATABASE_AWAY):
+                await self.report()
+                if tick % CANCEL_TICKS == 0:
+                    await self.look_for_cancels()
+                if tick % RENEW_TICKS == 0:
+                    await self.renew()
+
+    async def report(self) -> None:
+        told = [work for work in self.works.values() if work.progress]
+        if not told:
+            return
+        items = [
+            {
+                "run_id": work.case.run_id,
+                "attempt": work.case.attempt,
+                "stage": work.progress.stage,
+                "step": work.progress.step,
+                "steps": work.progress.steps,
+                "preview": work.progress.preview,
+            }
+            for work in told
+            if work.progress
+        ]
+        for work in told:
+            work.progress = None
+        self.lose_but(told, await self.database.rows(claim.report(items)))
+
+    async def look_for_cancels(self) -> None:
+        if not self.works:
+            return
+        runs = [work.case.run_id for work in self.works.values()]
+        rows = await self.database.rows(claim.asked_to_cancel(runs))
+        unwanted = {row["run_id"] for row in rows}
+        for work in self.works.values():
+            if work.case.run_id in unwanted:
+                work.cancel()
+
+    async def renew(self) -> None:
+        held = list(self.works.values())
+        if held:
+            leases = [(work.case.run_id, work.case.attempt) for work in held]
+            self.lose_but(held, await self.database.rows(claim.renew(leases)))
+
+    def lose_but(self, works: list[Work], rows: list[Row]) -> None:
+        """Drop the attempts that the fence no longer lets through; those of `rows` stand."""
+        standing: set[UUID] = {row["run_id"] for row in rows}
+        for work in works:
+            if work.case.run_id not in standing:
+                work.lose()
+
+    async def hand_back(self) -> None:
+        """Let what is nearly done end; give the rest up, so that another process goes on."""
+        if self.works:
+            await asyncio.wait(list(self.works), timeout=HAND_BACK_SECONDS)
+        left = dict(self.works)
+        for task, work in left.items():
+            task.cancel()
+            run, attempt = work.case.run_id, work.case.attempt
+            with suppress(*DATABASE_AWAY):
+                await self.database.rows(
+                    claim.hand_back(run=run, attempt=attempt, most=ANY_ATTEMPT)
+                )
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+def settlement(case: Case, end: End) -> dict[str, Any]:
+    """What is settled. A supplier's answer that cannot even be counted is its error, not a bill."""
+    try:
+        return item(case, end)
+    except (ArithmeticError, ValueError, KeyError):
+        log.exception("%s: what the lab said cannot be counted", case.public_id)
+        return item(case, failed("supplier_error", "supplier_error", "The lab's answer is wrong."))

@@ -1,0 +1,102 @@
+"""Put right what a crash left behind. The only code that loops over other people's rows.
+
+Each sweep repeats safely, may run twice at once, and gives a count that should read 0 when nothing
+goes wrong. `manage.py sweep` runs them once; the beat runs them for ever.
+"""
+
+import logging
+from collections.abc import Callable
+
+from marketplace.ledger.transfer import expire_credits
+from marketplace.runs import claim, hint
+from marketplace.runs.connections import Row, rows
+from marketplace.runs.deliver import deliver
+from marketplace.runs.settle import Case, End, failed, item, settling
+
+log = logging.getLogger(__name__)
+
+UNSENT_SQL = """
+    DELETE FROM runs_outbox WHERE id IN (
+        SELECT id FROM runs_outbox WHERE topic = 'hint' AND created_at < now() - %s::interval
+         ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED)
+    RETURNING key"""
+WAITING_SQL = """
+    SELECT queue, count(*) AS runs FROM runs_run
+     WHERE state = 'queued' AND created_at < now() - interval '5 s' GROUP BY queue"""
+ORPHANS_SQL = """
+    SELECT h.run_id FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
+     WHERE h.state = 'open' AND h.created_at < now() - interval '10 s'
+       AND (r.id IS NULL OR r.finished_at IS NOT NULL) LIMIT 100"""
+FILES_PER_SWEEP = 500
+
+
+def lapsed_leases() -> int:
+    """Make runs claimable again whose worker went silent, and end those that had their chances."""
+    taken = rows(claim.take_back_lapsed())
+    spent = {row["run_id"]: row["attempt"] for row in taken if row["exhausted"]}
+    if spent:
+        known = rows(claim.cases(spent))
+        rows(settling([item(Case.from_row(r, spent[r["run_id"]]), lost(r)) for r in known]))
+    if len(taken) > len(spent):
+        unsent_hints(older_than="0 s")
+    return len(taken)
+
+
+def lost(run: Row) -> End:
+    """How a run ends whose last worker went silent: never at its team's cost."""
+    if run["cancel"]:
+        return failed("cancelled_after", "cancelled", "The run was cancelled.")
+    message = "Our worker was lost, also when the run was tried again. You were not charged."
+    return failed("our_error", "worker_lost", message)
+
+
+def unsent_hints(older_than: str = "2 s") -> int:
+    """Publish the hints that nobody published after their commit."""
+    found = rows((UNSENT_SQL, [older_than]))
+    for queue in {row["key"] for row in found}:
+        hint.publish(queue)
+    return len(found)
+
+
+def long_waiting() -> int:
+    """Hint again for queues with runs that have waited for five seconds; busy is not wrong."""
+    found = rows((WAITING_SQL, []))
+    for row in found:
+        hint.publish(row["queue"])
+    return sum(row["runs"] for row in found)
+
+
+def orphaned_holds() -> int:
+    """Open holds whose run has ended or never was. There is no way to make one: a person looks."""
+    found = rows((ORPHANS_SQL, []))
+    if found:
+        log.error("open holds without a live run: %s", [str(row["run_id"]) for row in found])
+    return len(found)
+
+
+def expired_credits() -> int:
+    """Move what is left of expired credits out of their teams' accounts."""
+    return expire_credits()
+
+
+WORK: dict[str, Callable[[], int]] = {
+    "lapsed leases": lapsed_leases,
+    "unsent hints": unsent_hints,
+    "long-waiting runs": long_waiting,
+    "finished runs delivered": deliver,
+}
+MONEY: dict[str, Callable[[], int]] = {
+    "orphaned holds": orphaned_holds,
+    "expired credits": expired_credits,
+}
+
+
+def sweep(sweeps: dict[str, Callable[[], int]]) -> dict[str, int]:
+    """Run the sweeps, each on its own: one that fails does not keep the others from running."""
+    counts = {}
+    for name, run in sweeps.items():
+        try:
+            counts[name] = run()
+        except Exception:
+            log.exception("the sweep of %s failed", name)
+    return counts

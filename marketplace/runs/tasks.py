@@ -1,0 +1,56 @@
+"""What Celery runs here: the hint that wakes the supplier, and the beat's sweeps.
+
+A worker that consumes `labs` is the supplier: its loop starts with the worker and ends with it.
+"""
+
+from typing import Any
+
+from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
+
+from marketplace.celery import LABS, app
+from marketplace.runs import sweep
+from marketplace.runs.supplier import Supplier
+
+STOP_SECONDS = 4.0
+
+suppliers: list[Supplier] = []
+
+
+@celeryd_after_setup.connect
+def begin(instance: Any, **_: Any) -> None:
+    """Start the supplier where this worker takes its hints."""
+    if LABS in instance.app.amqp.queues.consume_from:
+        suppliers.append(Supplier())
+        suppliers[-1].start()
+
+
+@worker_shutting_down.connect
+def wind_down(**_: Any) -> None:
+    """Claim no more, and hand back what does not end by itself in a moment."""
+    for supplier in suppliers:
+        supplier.stop()
+
+
+@worker_shutdown.connect
+def end(**_: Any) -> None:
+    for supplier in suppliers:
+        supplier.stop()
+        supplier.join(STOP_SECONDS)
+
+
+@app.task(name="kinora.hint")
+def hint(queue: str) -> None:
+    """There is work in `queue`."""
+    for supplier in suppliers:
+        if supplier.queue == queue:
+            supplier.wake()
+
+
+@app.task(name="kinora.sweep_work")
+def sweep_work() -> None:
+    sweep.sweep(sweep.WORK)
+
+
+@app.task(name="kinora.sweep_money")
+def sweep_money() -> None:
+    sweep.sweep(sweep.MONEY)
