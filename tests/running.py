@@ -45,9 +45,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_stack(seconds: float = 180, **settings: str) -> Iterator[Stack]:
-    """Start, wait until it serves, stop with Ctrl-C's signal, remove its folder."""
-    data = Path(tempfile.mkdtemp(prefix="kinora-stack-"))
+def running_stack(
+    seconds: float = 180, data: Path | None = None, **settings: str
+) -> Iterator[Stack]:
+    """Start, wait until it serves, stop with Ctrl-C's signal, remove its folder.
+
+    data: the folder of a stack that ran before, to start on it again.
+    """
+    data = data or Path(tempfile.mkdtemp(prefix="kinora-stack-"))
+    (data / "demo.json").unlink(missing_ok=True)  # it says that the stack serves
     plain = {k: v for k, v in os.environ.items() if not k.startswith("KINORA_")}
     environ = plain | {"KINORA_DATA": str(data), "KINORA_PORT": str(free_port())} | settings
     log = (data / "up.log").open("w")

@@ -53,7 +53,7 @@ def test_a_wrong_password_is_refused(postgres: Postgres, supervisor: Supervisor)
 
 
 def test_the_superuser_has_no_way_in(postgres: Postgres, supervisor: Supervisor) -> None:
-    with pytest.raises(psycopg.OperationalError, match="no pg_hba.conf entry"):
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
         psycopg.connect(host=str(postgres.sockets), user="postgres", dbname="postgres")
 
 

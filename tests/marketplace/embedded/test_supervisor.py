@@ -86,7 +86,7 @@ def test_later_stages_end_first(supervisor: Supervisor, tmp_path: Path) -> None:
 def test_what_ignores_its_signal_is_killed_with_its_children(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    child = "sh -c 'echo $$ > {0}/child; exec sleep 1000' & wait".format(tmp_path)
+    child = f"sh -c 'echo $$ > {tmp_path}/child; exec sleep 1000' & wait"
     supervisor.start(shell("stubborn", f"trap '' TERM; {child}"))
     supervisor.watch(
         lambda: bool((tmp_path / "child").exists() and (tmp_path / "child").read_text())
@@ -99,7 +99,7 @@ def test_what_ignores_its_signal_is_killed_with_its_children(
 def test_a_child_left_by_a_crashed_program_is_killed_before_the_restart(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    script = "sh -c 'echo $$ >> {0}/children; exec sleep 1000' & sleep 1000".format(tmp_path)
+    script = f"sh -c 'echo $$ >> {tmp_path}/children; exec sleep 1000' & sleep 1000"
     supervisor.start(shell("parent", script))
     children = tmp_path / "children"
     supervisor.watch(lambda: children.exists() and bool(children.read_text()))
