@@ -1,7 +1,7 @@
 """The whole web process as one ASGI application: the hot path, static files, and Django."""
 
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.core.asgi import get_asgi_application
@@ -12,9 +12,9 @@ django = get_asgi_application()
 from marketplace import assets  # noqa: E402 - Django is set up above
 from marketplace.hot.app import Hot  # noqa: E402
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = Any  # Django's and uvicorn's types of the same dictionaries differ
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 
 class Web:
@@ -23,7 +23,7 @@ class Web:
     def __init__(self) -> None:
         self.hot: Hot | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.live(receive, send)
         elif self.hot and is_hot(scope["path"]):

@@ -5,7 +5,7 @@ A key manages no key that could do more than itself.
 
 import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -112,6 +112,12 @@ def presented_key(request: Request) -> ApiKey:
     return key
 
 
+def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object that was sent, or an empty one."""
+    data = request.data
+    return data if isinstance(data, dict) else {}
+
+
 def team_of(request: Request) -> Team:
     return presented_key(request).team
 
@@ -136,7 +142,7 @@ def translated(fault: Exception) -> errors.KinoraError | None:
 class OpenView(APIView):
     """What anybody may call: strict bodies, errors in the one shape."""
 
-    parser_classes: ClassVar = [StrictJSON]
+    parser_classes = (StrictJSON,)
 
     def get_exception_handler(self) -> Any:
         return render_error
@@ -145,8 +151,8 @@ class OpenView(APIView):
 class KeyView(OpenView):
     """What a key with the scope `read` may call."""
 
-    authentication_classes: ClassVar = [KeyAuthentication]
-    permission_classes: ClassVar = [Reads]
+    authentication_classes = (KeyAuthentication,)
+    permission_classes = (Reads,)
 
 
 class Nowhere(OpenView):
@@ -203,7 +209,7 @@ class Keys(KeyView):
     def post(self, request: Request) -> Response:
         """Make a key. Its text is in this answer and nowhere else."""
         maker = presented_key(request)
-        name, scopes = wished(request.data)
+        name, scopes = wished(body_of(request))
         within(maker, scopes)
         key, text = keys.create(
             team=maker.team, name=name, scopes=scopes, created_by=maker.created_by
@@ -224,7 +230,7 @@ class OneKey(KeyView):
 
 def owned(team: Team, key_id: UUID | None) -> ApiKey:
     """The team's key; another team's is NotFound like one that never was."""
-    if key := team.keys.filter(id=key_id).first():
+    if key_id and (key := team.keys.filter(id=key_id).first()):
         return key
     raise errors.NotFound("There is no such key.", param="key")
 
@@ -232,7 +238,7 @@ def owned(team: Team, key_id: UUID | None) -> ApiKey:
 def wished(data: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The name and scopes of a new key. Raises InvalidInput."""
     for field in data:
-        if field not in KEY_WISH["properties"]:
+        if field not in ("name", "scopes"):
             raise errors.InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
     name, scopes = data.get("name"), data.get("scopes", list(keys.SCOPES))
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= 80:

@@ -106,7 +106,7 @@ async def whole_body(headers: dict[str, str], receive: Receive) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > settings.BODY_BYTES:
             raise too_large()
         if not message.get("more_body"):

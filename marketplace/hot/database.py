@@ -4,7 +4,7 @@ Every statement is one round trip in autocommit. A statement that may have been 
 second time on a fresh connection, so callers give only what repeats safely.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection as django_connection
@@ -55,14 +55,14 @@ class Database:
 
     async def once(self, sql: str, values: Sequence[Any]) -> list[TupleRow]:
         async with self.pool.connection() as connection:
-            return await (await connection.execute(sql, values)).fetchall()  # type: ignore[arg-type]
+            return await (await connection.execute(sql, values)).fetchall()
 
 
 def away() -> Unavailable:
     return Unavailable("The database is away for a moment. Try again.", retry_after=1)
 
 
-def parameters() -> Mapping[str, Any]:
+def parameters() -> dict[str, Any]:
     """Django's own database, as libpq names it."""
     known = django_connection.settings_dict
     return {

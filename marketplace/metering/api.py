@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.accounts.api import KeyView, OpenView, team_of
+from marketplace.accounts.api import KeyView, OpenView, body_of, team_of
 from marketplace.errors import InvalidInput
 from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
@@ -126,11 +126,12 @@ class Quotes(KeyView):
     )
     def post(self, request: Request) -> Response:
         """What a run with exactly these inputs costs at most; binding for fifteen minutes."""
-        for field in request.data:
-            if field not in QUOTE_WISH["properties"]:
+        wish = body_of(request)
+        for field in wish:
+            if field not in ("model", "inputs"):
                 raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
-        offer = named(load_offers(), request.data.get("model"))
-        inputs = validated(offer, request.data.get("inputs"))
+        offer = named(load_offers(), wish.get("model"))
+        inputs = validated(offer, wish.get("inputs"))
         made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id)
         return Response(quote_json(made, offer), status=201)
 

@@ -66,7 +66,7 @@ def whole(inputs: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def explained(fault: ValidationError, schema: Mapping[str, Any]) -> InvalidInput:
     """A validator's finding in a person's words, with the place of the field."""
-    kind = fault.kind
+    kind: Any = fault.kind  # its class, and so what it has, depends on the keyword
     path = ["inputs", *(str(step) for step in fault.instance_path)]
     at = ".".join(path)
     if kind.name in ("required", "additionalProperties"):

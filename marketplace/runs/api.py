@@ -27,7 +27,7 @@ class Outputs(KeyView):
 
 def owned(team_id: UUID, output_id: UUID | None) -> Output:
     """The team's output; another team's is NotFound like one that never was."""
-    if found := Output.objects.filter(id=output_id, run__team_id=team_id).first():
+    if output_id and (found := Output.objects.filter(id=output_id, run__team_id=team_id).first()):
         return found
     raise NotFound("There is no such output.", param="output")
 

@@ -98,10 +98,9 @@ def cost_limit(value: Any) -> int | None:
         raise errors.InvalidInput(
             'max_cost must be a decimal number in a string, such as "0.05".', param="max_cost"
         )
+    text = str(value)
     try:
-        if not DECIMAL.fullmatch(str(value)):
-            raise ValueError("must be a decimal number such as 0.05")
-        return parse(str(value))
+        return parse(text if DECIMAL.fullmatch(text) else "")
     except ValueError as reason:
         raise errors.InvalidInput(f"max_cost {reason}.", param="max_cost") from None
 

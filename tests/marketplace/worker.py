@@ -6,8 +6,6 @@ from uuid import UUID, uuid4
 from django.db import connection
 from psycopg.types.json import Jsonb
 
-from marketplace.runs.models import Run
-
 
 def claim(queue: str = "labs") -> tuple[UUID, int]:
     """The next waiting run of a queue and its attempt."""
@@ -29,7 +27,6 @@ def report(run_id: UUID, attempt: int, step: int, steps: int, preview: str = "")
 
 def succeed(run_id: UUID, attempt: int, *, pictures: int = 1) -> None:
     """Deliver `pictures` and capture their price."""
-    run = Run.objects.select_related("price").get(id=run_id)
     amount = pictures * 2_000_000
     item: dict[str, Any] = {
         "run_id": str(run_id),

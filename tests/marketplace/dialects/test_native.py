@@ -34,7 +34,7 @@ def with_inputs(**inputs: Any) -> dict[str, Any]:
 
 # What is sent → status, code, param.
 BAD: dict[str, tuple[Any, int, str, str | None]] = {
-    "no prompt": ({"model": "rehearsal/still", "inputs": {}}, 422, "invalid_input", "inputs.prompt"),
+    "no prompt": ({**BODY, "inputs": {}}, 422, "invalid_input", "inputs.prompt"),
     "empty prompt": (with_inputs(prompt=""), 422, "invalid_input", "inputs.prompt"),
     "long prompt": (with_inputs(prompt="a" * 1001), 422, "invalid_input", "inputs.prompt"),
     "a number as prompt": (with_inputs(prompt=3), 422, "invalid_input", "inputs.prompt"),
@@ -61,7 +61,7 @@ BAD: dict[str, tuple[Any, int, str, str | None]] = {
     "max_cost not finite": ({**BODY, "max_cost": "Infinity"}, 422, "invalid_input", "max_cost"),
     "max_cost beyond range": ({**BODY, "max_cost": "1" * 30}, 422, "invalid_input", "max_cost"),
     "max_cost true": ({**BODY, "max_cost": True}, 422, "invalid_input", "max_cost"),
-    "max_cost below the quote": ({**BODY, "max_cost": "0.001"}, 402, "cost_above_limit", "max_cost"),
+    "max_cost too low": ({**BODY, "max_cost": "0.001"}, 402, "cost_above_limit", "max_cost"),
     "wait too long": ({**BODY, "wait": 61}, 422, "invalid_input", "wait"),
     "wait in words": ({**BODY, "wait": "long"}, 422, "invalid_input", "wait"),
     "a quote that is none": ({**BODY, "quote": "quote_x"}, 422, "quote_unusable", "quote"),
