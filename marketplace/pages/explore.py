@@ -8,6 +8,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
 from marketplace.catalog.models import Example, Release
@@ -32,7 +33,9 @@ class Shown:
 
     @property
     def href(self) -> str:
-        return reverse("model", args=self.offer.model.split("/"))
+        """The playground, filled in so that it draws this very picture again."""
+        page = reverse("model", args=self.offer.model.split("/"))
+        return f"{page}?{urlencode(self.example.inputs)}"
 
     @property
     def film(self) -> str:
@@ -134,9 +137,9 @@ def properties(offer: Offer) -> list[dict[str, Any]]:
 def model(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
     """One model; a visitor may read all of it and is asked to sign up to run it."""
     offer = find_offer(lab, slug)
-    first: dict[str, Any] = next((shown.example.inputs for shown in examples_of([offer])), {})
+    first = next((shown.prompt for shown in examples_of([offer])), "")
     given = {
         name: value for name, value in request.GET.items() if name in offer.schema["properties"]
     }
-    form = inputs_form(offer.schema)(initial={**offer.defaults, **first, **given})
+    form = inputs_form(offer.schema)(initial={**offer.defaults, "prompt": first, **given})
     return render(request, "models/model.html", page_context(offer, form))

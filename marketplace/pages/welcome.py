@@ -16,8 +16,8 @@ from marketplace.accounts.models import Member, Team, User
 from marketplace.ledger.transfer import grant_credit
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc] - allauth ships no types
-    """allauth's own behaviour, and a welcome."""
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """allauth’s own behaviour, and a welcome. (allauth ships no types.)"""
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         with transaction.atomic():

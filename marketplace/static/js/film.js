@@ -1,6 +1,6 @@
 // The viewer on the front page: plays a recorded run from its strip of frames, once per press.
 const STILL = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const FRAME_MS = 130;
+const FRAME_MS = (share) => 50 + 110 * share; // noise goes by, the picture takes its time
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -27,7 +27,7 @@ async function show(viewer, button) {
     canvas.hidden = false;
     light(find(".wheel"), (n + 1) / count);
     words.textContent = `${prompt} · frame ${n + 1} of ${count}`;
-    await wait(FRAME_MS + (n === count - 1 ? 300 : 0));
+    await wait(FRAME_MS(n / count));
     if (viewer.dataset.turn !== turn) return;
   }
   picture.src = image;

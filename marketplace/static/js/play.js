@@ -74,9 +74,17 @@ function follow(region) {
   });
 }
 
+/** On a narrow screen the stage lies below the form: bring it into sight when it comes alive. */
+function reveal(region) {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const { top, bottom } = region.getBoundingClientRect();
+  if (top > innerHeight - 200 || bottom < 200) region.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
+}
+
 const attach = (root) => root.querySelectorAll("[data-follow]:not([data-followed])").forEach((region) => {
   region.dataset.followed = "";
   follow(region);
+  reveal(region);
 });
 
 document.addEventListener("htmx:afterSettle", () => attach(document));
