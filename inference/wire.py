@@ -23,7 +23,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as plain JSON values."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
+        return asdict(self)  # type: ignore[call-overload]
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:

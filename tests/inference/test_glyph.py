@@ -37,6 +37,17 @@ def test_prompt_and_negative_prompt_matter(glyph: Glyph) -> None:
     assert draw(glyph) != draw(glyph, negative_prompt="tomato")
 
 
+def test_red_heart_is_red_in_the_middle_and_white_at_the_corner(glyph: Glyph) -> None:
+    work = glyph.prepare(BASE | {"steps": 16})
+    for _ in glyph.denoise(work):
+        pass
+    image = glyph.decode(work)[0]
+    red, green, blue = image.resize((1, 1), box=(10, 10, 22, 22)).getpixel((0, 0))
+    assert red > green + 60
+    assert red > blue + 60
+    assert min(image.getpixel((0, 31))) > 200
+
+
 @pytest.mark.parametrize("prompt", ["", "zzz", "?!", "ein rotes Herz " * 26, "心"])
 def test_any_prompt_draws_something(glyph: Glyph, prompt: str) -> None:
     assert draw(glyph, prompt=prompt)[0].startswith(b"\x89PNG")
