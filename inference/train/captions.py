@@ -35,7 +35,7 @@ def build_tokenizer(glyphs: list[Glyph]) -> PreTrainedTokenizerFast:
     texts = [word for glyph in glyphs for word in glyph.words] + list(PHRASES) + ["an"]
     words = sorted({word for text in texts for word in plain(text).split()})
     vocabulary = {word: index for index, word in enumerate([*SPECIAL.values(), *words])}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL["unk_token"]))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     core.post_processor = processors.TemplateProcessing(
         single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", 3)]

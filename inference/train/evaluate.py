@@ -104,8 +104,9 @@ def main() -> None:
         top = {
             f"top{n}": round(sum(rank < n for rank in got) / max(len(got), 1), 3) for n in (1, 5)
         }
-        print(json.dumps({"drawings": part, "prompts": len(got), **top}))
-    print("missed:", ", ".join(name for name, rank in found.items() if rank >= NEAREST))
+        print(json.dumps({"drawings": part, "prompts": len(got), **top}))  # noqa: T201
+    missed = [name for name, rank in found.items() if rank >= NEAREST]
+    print("missed:", ", ".join(missed))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -245,7 +245,7 @@ class Trainer:
             self.seconds += now - began
             if self.step % 50 == 0:
                 speed = 50 * self.args.batch / (now - logged)
-                print(
+                print(  # noqa: T201
                     f"step {self.step} spent {self.spent:.3f} loss {self.loss:.4f} "
                     f"rate {self.rate():.2e} {speed:.0f} samples/s",
                     flush=True,
@@ -286,7 +286,7 @@ def main() -> None:
     trainer = Trainer(args)
     if args.export:
         export(trainer.average.network, trainer.average.encoder, trainer.tokenizer, args.export)
-        print(f"step {trainer.step}, data {trainer.hash}, seed {args.seed} → {args.export}")
+        print(f"step {trainer.step}, data {trainer.hash}, seed {args.seed} → {args.export}")  # noqa: T201
     else:
         trainer.run()
 

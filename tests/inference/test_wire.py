@@ -12,10 +12,16 @@ import pytest
 from inference import models
 from inference.wire import Completion, Failure, Job, Output, Upload, Usage, describe
 
-JOB = Job("run_1", 2, "kinora/glyph@2026-11-20", "glyph", {"prompt": "star"}, 60, 15,
-          (Upload(0, "http://x/0", "image/png"), Upload(1, "http://x/1", "image/png")))  # fmt: skip
-DONE = Completion("run_1", 2, "failed", (Output(0, "image/png", 3, "ab"),),
-                  Usage(1.234567, 1, 20, 9), Failure("timeout", "too long", retry=True))  # fmt: skip
+UPLOADS = (Upload(0, "http://x/0", "image/png"), Upload(1, "http://x/1", "image/png"))
+JOB = Job("run_1", 2, "kinora/glyph@2026-11-20", "glyph", {"prompt": "star"}, 60, 15, UPLOADS)
+DONE = Completion(
+    "run_1",
+    2,
+    "failed",
+    (Output(0, "image/png", 3, "ab"),),
+    Usage(1.234567, 1, 20, 9),
+    Failure("timeout", "too long", retry=True),
+)
 
 
 @pytest.mark.parametrize("record", [JOB, DONE])
