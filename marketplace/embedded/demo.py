@@ -14,7 +14,7 @@ from uuid import uuid4
 from marketplace.embedded import paper
 
 JOBS: tuple[Mapping[str, Any], ...] = (
-    {"model": "kinora/glyph", "inputs": {"prompt": "red heart"}},
+    {"model": "kinora/glyph", "inputs": {"prompt": "red heart", "seed": 7}},
     {
         "model": "rehearsal/clip",
         "inputs": {"prompt": "a carousel after closing time", "seconds": 5, "sound": True},

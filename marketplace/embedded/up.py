@@ -118,7 +118,7 @@ def check_port(port: int) -> None:
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
     """Hold the data folder for one supervisor. The lock ends with the process, however it ends."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o711)  # the servers' account passes through
     path = data / "lock"
     with path.open("w") as file:
         try:
