@@ -26,6 +26,10 @@ from tests.chaos.invariants import redispatch, violations
 from tests.running import Stack, running_stack
 
 VICTIMS = ["postgres", "redis", "web", "supplier", "inference", "inference child"]
+# What each victim serves: after its death an admission is not enough, such a run has to start.
+STILL = {"model": "rehearsal/still", "inputs": {"prompt": "still there?"}}
+GLYPH = {"model": "kinora/glyph", "inputs": {"prompt": "red heart", "steps": 4}}
+SERVES = {"inference": GLYPH, "inference child": GLYPH}
 SERVES_SECONDS = {"postgres": 5.0}  # others: 15
 REDISPATCH_SECONDS = 20.0
 
@@ -59,8 +63,8 @@ def child_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for task in Path(f"/proc/{pid}/task").iterdir():
         children += (task / "children").read_text().split()
-    spawned = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
-    return int(spawned[0])
+    own = [c for c in children if b"inference.child" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    return int(own[0])
 
 
 def find(stack: Stack, victim: str) -> int:
@@ -70,27 +74,32 @@ def find(stack: Stack, victim: str) -> int:
 
 
 def asks(stack: Stack, api: Api, victim: str) -> Callable[[], bool]:
-    """The question that a client of the victim would ask: an admission, for most."""
+    """The question of a client: was a run that I sent after the kill begun by a new process?"""
+    before = find(stack, victim)
+    wish = Wish(SERVES.get(victim, STILL))
 
     def answers() -> bool:
-        wish = Wish({"model": "rehearsal/still", "inputs": {"prompt": "still there?"}})
-        api.submit(wish)
-        return wish.run is not None
-
-    def replaced() -> bool:
-        try:
-            return find(stack, victim) != before
-        except (KeyError, IndexError, OSError):
+        if wish.run is None:
+            if replaced(stack, victim, before):
+                api.submit(wish)
             return False
+        api.look(wish)
+        return wish.state != "queued"
 
-    before = find(stack, victim)
-    return lambda: replaced() and answers()
+    return answers
+
+
+def replaced(stack: Stack, victim: str, before: int) -> bool:
+    try:
+        return find(stack, victim) != before
+    except (KeyError, IndexError, OSError):
+        return False
 
 
 def play(stack: Stack, victim: str, runs: int, draw: random.Random) -> Round:
     """One round: runs under way, one kill, quiet, questions."""
     api = Api(stack.url, stack.key)
-    wanted = wishes(draw, runs)
+    wanted = wishes(draw, runs, own=2 if victim in SERVES else 7)
     faults: list[BaseException] = []
     sender = threading.Thread(target=guarded, args=(faults, api, wanted))
     sender.start()

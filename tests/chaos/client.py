@@ -64,13 +64,14 @@ class Api:
             raise RuntimeError(f"{wish.run} was accepted and is gone")
 
 
-def wishes(draw: random.Random, count: int) -> list[Wish]:
-    """A mix of our own model, stills and clips that take a while."""
+def wishes(draw: random.Random, count: int, *, own: int) -> list[Wish]:
+    """Stills and clips that take a while, and every `own`th run by our own model."""
     made = []
     for n in range(count):
         prompt = f"leaf {draw.randrange(10**6)}"
-        if n % 7 == 0:
-            made.append(Wish({"model": "kinora/glyph", "inputs": {"prompt": "red heart"}}))
+        if n % own == 0:
+            inputs: dict[str, Any] = {"prompt": "red heart", "steps": 50, "seed": n}
+            made.append(Wish({"model": "kinora/glyph", "inputs": inputs}))
         elif n % 5 == 0:
             inputs = {"prompt": prompt, "seconds": 1, "latency_ms": draw.randrange(800)}
             made.append(Wish({"model": "rehearsal/clip", "inputs": inputs}))
