@@ -67,12 +67,13 @@ def rehearsal(port: int) -> Program:
 
 
 def workers() -> list[Program]:
-    return [celery("supplier", "labs"), celery("chores", "chores"), beat(), inference()]
+    supplier = celery("supplier", "labs", level="INFO")
+    return [supplier, celery("chores", "chores", level="WARNING"), beat(), inference()]
 
 
-def celery(name: str, queue: str) -> Program:
+def celery(name: str, queue: str, *, level: str) -> Program:
     command = ["celery", "-A", "marketplace.celery", "worker", *CELERY_OPTIONS]
-    return python(name, [*command, "-Q", queue, "-n", f"{name}@%h", "--loglevel=INFO"])
+    return python(name, [*command, "-Q", queue, "-n", f"{name}@%h", f"--loglevel={level}"])
 
 
 def beat() -> Program:

@@ -17,12 +17,14 @@ from typing import cast
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from marketplace.embedded import paper, roster, seed
+from marketplace.embedded.confinement import dying_with_parent
 from marketplace.embedded.supervisor import Supervisor
 
+PATIENCE_SECONDS = 20
 INTERRUPTED = 130  # as a shell says it: the main job was not done
 Say = Callable[[str], None]
 
@@ -58,6 +60,7 @@ def bring_up(supervisor: Supervisor, say: Say) -> None:
     supervisor.start(*servers)
     supervisor.wait(*(program.name for program in servers))
     say(f"data in {settings.DATA}")
+    check_database()
     call_command("migrate", verbosity=0, interactive=False)
     people = seed.seed()
     connection.close()
@@ -82,9 +85,10 @@ def serve(supervisor: Supervisor, say: Say, *, demo: bool, once: bool) -> int:
 def main_job(supervisor: Supervisor) -> int:
     """`manage.py demo` in a process of its own, so that tending goes on meanwhile."""
     job = subprocess.Popen(
-        [sys.executable, "manage.py", "demo"],
+        [*dying_with_parent(), sys.executable, "manage.py", "demo"],
         env=roster.marketplace_environment(),
         cwd=settings.ROOT,
+        process_group=0,  # Ctrl-C is for the supervisor, which ends it
     )
     try:
         supervisor.watch(lambda: job.poll() is not None)
@@ -106,6 +110,18 @@ def rehearsal_port() -> int | None:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def check_database() -> None:
+    """An external database has to be there; the embedded one has answered already."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return connection.ensure_connection()
+        except OperationalError as error:
+            if time.monotonic() > until:
+                raise CannotStart(f"The database does not answer: {error}") from None
+            time.sleep(1)
 
 
 def check_port(port: int) -> None:
