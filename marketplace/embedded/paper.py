@@ -87,7 +87,7 @@ def plain(value: object) -> str:
     return f"{Decimal(str(value)).normalize():f}"
 
 
-def way_in(url: str, key: str) -> str:
+def way_in(url: str, key: str, data: Path) -> str:
     """The address, the key, and three calls to begin with."""
     bearer = f"-H 'Authorization: Bearer {key}'"
     return "\n".join(
@@ -95,6 +95,7 @@ def way_in(url: str, key: str) -> str:
             "",
             f"  Open   {url}",
             f"  Key    {key}",
+            f"  Log in with an address and a password of {data / 'demo.json'}",
             "",
             f"  curl -s {url}/api/v1/models {bearer}",
             f"  curl -s {url}/api/v1/runs {bearer} -H 'Content-Type: application/json' "

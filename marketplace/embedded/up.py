@@ -77,7 +77,8 @@ def serve(supervisor: Supervisor, say: Say, *, demo: bool, once: bool) -> int:
     if demo or once:
         status = main_job(supervisor)
     if not once:
-        say(paper.way_in(settings.SITE_URL, seed.secret_path("demo_key").read_text()))
+        key = seed.secret_path("demo_key").read_text()
+        say(paper.way_in(settings.SITE_URL, key, settings.DATA))
         supervisor.watch(lambda: False)
     return status
 

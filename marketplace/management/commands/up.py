@@ -26,6 +26,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         sys.exit(status)
 
-    def say(self, line: str) -> None:
-        self.stdout.write(f"{time.strftime('%H:%M:%S')}  {line}")
+    def say(self, text: str) -> None:
+        """A line gets the time; a block that stands apart does not."""
+        stamp = "" if text.startswith("\n") else f"{time.strftime('%H:%M:%S')}  "
+        self.stdout.write(stamp + text)
         self.stdout.flush()
