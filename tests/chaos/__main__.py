@@ -22,14 +22,13 @@ import psycopg
 
 from marketplace import ids
 from tests.chaos.client import Api, Wish, follow_all, submit_all, wishes
-from tests.chaos.invariants import redispatch, violations
+from tests.chaos.invariants import first_claim, redispatch, violations
 from tests.running import Stack, running_stack
 
 VICTIMS = ["postgres", "redis", "web", "supplier", "inference", "inference child"]
-# What each victim serves: after its death an admission is not enough, such a run has to start.
 STILL = {"model": "rehearsal/still", "inputs": {"prompt": "still there?"}}
-GLYPH = {"model": "kinora/glyph", "inputs": {"prompt": "red heart", "steps": 4}}
-SERVES = {"inference": GLYPH, "inference child": GLYPH}
+# Those that claim runs are killed while they have one, and serve again once they claim another.
+CLAIMS = {"supplier": "labs", "inference": "cpu.std", "inference child": "cpu.std"}
 SERVES_SECONDS = {"postgres": 5.0}  # others: 15
 REDISPATCH_SECONDS = 20.0
 
@@ -74,9 +73,9 @@ def find(stack: Stack, victim: str) -> int:
 
 
 def asks(stack: Stack, api: Api, victim: str) -> Callable[[], bool]:
-    """The question of a client: was a run that I sent after the kill begun by a new process?"""
+    """The question of a client: was a run that I sent after the kill admitted and begun?"""
     before = find(stack, victim)
-    wish = Wish(SERVES.get(victim, STILL))
+    wish = Wish(STILL)
 
     def answers() -> bool:
         if wish.run is None:
@@ -89,6 +88,13 @@ def asks(stack: Stack, api: Api, victim: str) -> Callable[[], bool]:
     return answers
 
 
+def at_work(stack: Stack, queue: str | None) -> bool:
+    """Whether a run of `queue` is running; None asks nothing."""
+    sql = "SELECT 1 FROM runs_run WHERE queue = %s AND state = 'running' LIMIT 1"
+    with psycopg.connect(stack.conninfo) as connection:
+        return queue is None or connection.execute(sql, [queue]).fetchone() is not None
+
+
 def replaced(stack: Stack, victim: str, before: int) -> bool:
     try:
         return find(stack, victim) != before
@@ -99,11 +105,13 @@ def replaced(stack: Stack, victim: str, before: int) -> bool:
 def play(stack: Stack, victim: str, runs: int, draw: random.Random) -> Round:
     """One round: runs under way, one kill, quiet, questions."""
     api = Api(stack.url, stack.key)
-    wanted = wishes(draw, runs, own=2 if victim in SERVES else 7)
+    wanted = wishes(draw, runs, own=4 if victim in CLAIMS else 7)
     faults: list[BaseException] = []
     sender = threading.Thread(target=guarded, args=(faults, api, wanted))
     sender.start()
     time.sleep(draw.uniform(0.2, 2.5))
+    while not at_work(stack, CLAIMS.get(victim)) and sender.is_alive():
+        time.sleep(0.02)
     question = asks(stack, api, victim)
     killed_at = time.time()
     os.kill(find(stack, victim), signal.SIGKILL)
@@ -138,6 +146,10 @@ def judged(
     with psycopg.connect(stack.conninfo, autocommit=True) as connection:
         broken += violations(connection, [str(uuid_of(w)) for w in wanted if w.run])
         again, interrupted = redispatch(connection, killed_at)
+        if victim in CLAIMS:
+            serving = first_claim(connection, CLAIMS[victim], killed_at)
+            if not interrupted:
+                broken.append("the kill interrupted nothing, so it showed nothing")
     return Round(victim, serving, again, interrupted, broken)
 
 

@@ -30,8 +30,7 @@ QUESTIONS = {
         SELECT sum(amount)::text FROM ledger_entry HAVING sum(amount) <> 0""",
 }
 REDISPATCH = """
-    SELECT coalesce(max(extract(epoch FROM b.claimed_at - a.ended_at + interval '0 s')), 0)::float,
-           coalesce(max(extract(epoch FROM b.claimed_at - to_timestamp(%(killed_at)s))), 0)::float,
+    SELECT coalesce(max(extract(epoch FROM b.claimed_at - to_timestamp(%(killed_at)s))), 0)::float,
            count(*)
       FROM runs_attempt a JOIN runs_attempt b ON b.run_id = a.run_id AND b.number = a.number + 1
      WHERE a.claimed_at < to_timestamp(%(killed_at)s)
@@ -52,4 +51,15 @@ def redispatch(connection: psycopg.Connection, killed_at: float) -> tuple[float,
     """Seconds from the kill until the last run that it interrupted was claimed again; how many."""
     row = connection.execute(REDISPATCH, {"killed_at": killed_at}).fetchone()
     assert row is not None
-    return row[1], row[2]
+    return row[0], row[1]
+
+
+def first_claim(connection: psycopg.Connection, queue: str, killed_at: float) -> float:
+    """Seconds from the kill until anything of `queue` was claimed; infinite if nothing was."""
+    row = connection.execute(
+        """SELECT extract(epoch FROM min(a.claimed_at) - to_timestamp(%(killed_at)s))::float
+             FROM runs_attempt a JOIN runs_run r ON r.id = a.run_id
+            WHERE r.queue = %(queue)s AND a.claimed_at > to_timestamp(%(killed_at)s)""",
+        {"queue": queue, "killed_at": killed_at},
+    ).fetchone()
+    return float("inf") if row is None or row[0] is None else float(row[0])
