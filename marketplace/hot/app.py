@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+BODY_BYTES: int = settings.BODY_BYTES
 Found = tuple[Handler, dict[str, str]]
 
 
@@ -101,20 +102,20 @@ async def read(scope: Scope, receive: Receive) -> Request:
 
 async def whole_body(headers: dict[str, str], receive: Receive) -> bytes:
     declared = headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > settings.BODY_BYTES:
+    if declared.isdigit() and int(declared) > BODY_BYTES:
         raise too_large()
     body = b""
     while True:
         message = await receive()
         body += bytes(message.get("body", b""))
-        if len(body) > settings.BODY_BYTES:
+        if len(body) > BODY_BYTES:
             raise too_large()
         if not message.get("more_body"):
             return body
 
 
 def too_large() -> TooLarge:
-    return TooLarge(f"The body is larger than {settings.BODY_BYTES:,} bytes.", param="body")
+    return TooLarge(f"The body is larger than {BODY_BYTES:,} bytes.", param="body")
 
 
 def refused(error: KinoraError) -> Reply:

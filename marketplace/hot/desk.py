@@ -12,13 +12,14 @@ from marketplace.hot.batch import Answer, Batch
 from marketplace.hot.cache import Cache
 from marketplace.hot.database import Database
 from marketplace.hot.hints import Hints
+from marketplace.hot.reading import Reading
 from marketplace.hot.watch import Watch
 from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
 from marketplace.metering.offer import Offer
 from marketplace.runs.receipt import ENTRIES_SQL
 from marketplace.runs.submit import Admission, refusal, to_item
-from marketplace.runs.view import ONE_RUN_SQL, RUN_SQL, read
+from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
 
 EARLIER_SQL = RUN_SQL.format(
     where="WHERE r.team_id = %s AND r.idempotency_key = %s AND r.inputs_digest = %s"
@@ -41,6 +42,7 @@ class HotDesk:
         self.hints = Hints(self.database)
         self.batch = Batch(self.database, self.hints.tell)
         self.watch = Watch(self.database)
+        self.reading: Reading[UUID, Row] = Reading(self.read_runs)
 
     async def open(self) -> None:
         await self.database.open()
@@ -75,7 +77,7 @@ class HotDesk:
         return await self.one(EARLIER_SQL, [team_id, idempotency_key, digest])
 
     async def run(self, run_id: UUID) -> Row | None:
-        return await self.one(ONE_RUN_SQL, [run_id])
+        return await self.reading.get(run_id)
 
     async def runs(
         self, team_id: UUID, *, before: UUID | None, state: str | None, limit: int
@@ -96,6 +98,10 @@ class HotDesk:
         rows = await self.database.rows(ENTRIES_SQL, [run_id])
         found: list[Row] = orjson.loads(rows[0][0])
         return found
+
+    async def read_runs(self, run_ids: list[UUID]) -> dict[UUID, Row]:
+        found = [read(text) for (text,) in await self.database.rows(MANY_RUNS_SQL, [run_ids])]
+        return {UUID(row["id"]): row for row in found}
 
     async def one(self, sql: str, values: Sequence[Any]) -> Row | None:
         rows = await self.database.rows(sql, values)

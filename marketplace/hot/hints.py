@@ -12,7 +12,7 @@ from marketplace.hot.database import Database
 from marketplace.runs import hint
 
 log = logging.getLogger(__name__)
-AT_ONCE = 8  # messages for one queue; a worker claims on until nothing waits
+AT_ONCE = 4  # messages for one queue; a worker claims on until nothing waits
 
 CLEAR_SQL = """
 WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)), cleared AS (
@@ -42,9 +42,9 @@ class Hints:
         while self.queues:
             queues, rows = self.queues, self.rows
             self.queues, self.rows = {}, []
-            await asyncio.to_thread(publish, queues)
             try:
-                await self.database.rows(CLEAR_SQL, [rows])
+                if await asyncio.to_thread(publish, queues):
+                    await self.database.rows(CLEAR_SQL, [rows])
             except KinoraError:
                 log.warning("%d outbox rows are left to the sweeper", len(rows))
 
@@ -53,7 +53,8 @@ class Hints:
             await asyncio.wait([self.task], timeout=2)
 
 
-def publish(queues: dict[str, int]) -> None:
-    for queue, runs in queues.items():
-        for _ in range(min(runs, AT_ONCE)):
-            hint.publish(queue)
+def publish(queues: dict[str, int]) -> bool:
+    """Whether every message went out; the first that does not ends the round."""
+    return all(
+        hint.publish(queue) for queue, runs in queues.items() for _ in range(min(runs, AT_ONCE))
+    )

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from marketplace.errors import KinoraError
 from marketplace.hot.database import Database
-from marketplace.runs.view import RUN_SQL, TERMINAL, read
+from marketplace.runs.view import MANY_RUNS_SQL, TERMINAL, read
 
 log = logging.getLogger(__name__)
 TICK = 0.04  # seconds
@@ -25,7 +25,6 @@ SELECT r.id, r.state, r.attempt, r.cancel_requested_at, g.updated_at
   FROM runs_run r LEFT JOIN runs_progress g ON g.run_id = r.id AND g.attempt = r.attempt
  WHERE r.id = ANY(%s)
 """
-MANY_SQL = RUN_SQL.format(where="WHERE r.id = ANY(%s)")
 
 
 class Watch:
@@ -95,7 +94,7 @@ class Watch:
         if not changed:
             return
         self.seen.update({mark[0]: mark for mark in marks if mark[0] in self.waiting})
-        for (text,) in await self.database.rows(MANY_SQL, [changed]):
+        for (text,) in await self.database.rows(MANY_RUNS_SQL, [changed]):
             row = read(text)
             for queue in self.waiting.get(UUID(row["id"]), ()):
                 queue.put_nowait(row)

@@ -21,8 +21,11 @@ BOUNDED = ONCE_MORE | {"socket_connect_timeout": 1, "socket_timeout": 1}
 SECONDS = 1.0
 
 
-def publish(queue: str) -> None:
-    """Send one hint to `queue`. A broker that is away costs about a second and raises nothing."""
+def publish(queue: str) -> bool:
+    """Send one hint to `queue` and say whether it went out.
+
+    A broker that is away costs about a second and raises nothing.
+    """
     try:
         with pool().acquire(block=True, timeout=SECONDS) as producer:
             app.send_task(
@@ -36,6 +39,8 @@ def publish(queue: str) -> None:
             )
     except (KombuError, OSError) as error:
         log.warning("no hint for %s: %s", queue, error)
+        return False
+    return True
 
 
 @cache

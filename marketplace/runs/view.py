@@ -55,7 +55,7 @@ SELECT row_to_json(v)::text FROM (
       LEFT JOIN runs_progress g ON g.run_id = r.id AND g.attempt = r.attempt
      {where}) v
 """
-ONE_RUN_SQL = RUN_SQL.format(where="WHERE r.id = %s")
+MANY_RUNS_SQL = RUN_SQL.format(where="WHERE r.id = ANY(%s)")
 TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
