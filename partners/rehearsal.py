@@ -51,6 +51,7 @@ class Job:
     inputs: dict[str, Any]
     began: float
     due: float
+    begun: bool = False
     cancelled: bool = False
     files: list[bytes] | None = None
     failed: bool = False
@@ -100,10 +101,15 @@ class Lab:
             if self.keys[oldest][1] == gone:
                 del self.keys[oldest]
 
-    def start(self, job: Job) -> None:
+    async def begin(self, job: Job) -> None:
+        """Let the work go on by itself, or wait for it where it is due at once."""
+        job.begun = True
+        if job.due <= job.began:
+            return await self.work(job)
         task = asyncio.create_task(self.work(job))
         self.drawing.add(task)
         task.add_done_callback(self.drawing.discard)
+        return None
 
     async def work(self, job: Job) -> None:
         """Draw what the job asks for, not before it is due."""
@@ -264,10 +270,8 @@ async def post_job(request: web.Request) -> web.Response:
     except Wrong as error:
         body = {"error": {"code": error.code, "message": error.message}}
         return web.json_response(body, status=error.status)
-    if not job.done() and job.due <= job.began:
-        await lab.work(job)
-    elif not job.done():
-        lab.start(job)
+    if not job.begun:
+        await lab.begin(job)
     return web.json_response(shown(job), status=201)
 
 
@@ -285,7 +289,8 @@ def asked(key: str | None, content: bytes) -> tuple[str, str, dict[str, Any]]:
 def wanted(request: web.Request) -> Job:
     job = request.app[LAB].jobs.get(request.match_info["id"])
     if job is None:
-        raise web.HTTPNotFound
+        body = json.dumps({"error": {"code": "unknown_job", "message": "There is no such job."}})
+        raise web.HTTPNotFound(text=body, content_type="application/json")
     return job
 
 
