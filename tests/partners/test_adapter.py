@@ -1,0 +1,112 @@
+"""The transport under every lab: it tries again where that may help and trusts no answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from partners.adapter import HttpAdapter
+from partners.contract import Broken, Output, Retry
+from tests.lab import open_lab
+from tests.running import free_port
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def call(handler: Handler) -> tuple[int, dict[str, object]]:
+    """GET / of a lab that answers so."""
+    app = web.Application()
+    app.router.add_get("/", handler)
+
+    async def go(url: str) -> tuple[int, dict[str, object]]:
+        async with HttpAdapter(url) as adapter:
+            return await adapter.call("GET", "/")
+
+    with open_lab(app) as lab:
+        return asyncio.run(go(lab.url))
+
+
+def answering(*answers: web.Response) -> tuple[Handler, list[str]]:
+    """One answer after the other, the last for ever; and the paths that were asked for."""
+    asked: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        found = answers[min(len(asked), len(answers)) - 1]
+        return web.Response(body=found.body, status=found.status, headers=found.headers)
+
+    return handler, asked
+
+
+def test_a_lab_that_is_busy_twice_is_asked_three_times() -> None:
+    busy = web.Response(status=503)
+    handler, asked = answering(busy, busy, web.json_response({"ok": True}))
+    assert call(handler) == (200, {"ok": True})
+    assert len(asked) == 3
+
+
+def test_a_lab_that_stays_busy_is_left_to_the_caller() -> None:
+    handler, asked = answering(web.Response(status=502))
+    with pytest.raises(Retry, match="502"):
+        call(handler)
+    assert len(asked) == 3
+
+
+def test_a_long_retry_after_is_handed_on_at_once() -> None:
+    handler, asked = answering(web.Response(status=429, headers={"Retry-After": "30"}))
+    with pytest.raises(Retry) as caught:
+        call(handler)
+    assert caught.value.after == 30
+    assert len(asked) == 1
+
+
+def test_a_clients_fault_is_not_tried_again() -> None:
+    handler, asked = answering(web.json_response({"no": 1}, status=422))
+    assert call(handler) == (422, {"no": 1})
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>Sorry</html>", b"[1, 2]", b'"text"', b"\xff"])
+def test_an_answer_that_is_not_an_object_is_broken(body: bytes) -> None:
+    handler, _ = answering(web.Response(body=body, content_type="text/html"))
+    with pytest.raises(Broken):
+        call(handler)
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    handler, _ = answering(web.Response(body=b"[" + b"1," * 3_000_000))
+    with pytest.raises(Broken, match="larger"):
+        call(handler)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    handler, asked = answering(web.Response(status=302, headers={"Location": "/elsewhere"}))
+    assert call(handler) == (302, {})
+    assert asked == ["/"]
+
+
+def test_a_lab_that_is_away_may_be_asked_again() -> None:
+    async def go() -> None:
+        async with HttpAdapter(f"http://127.0.0.1:{free_port()}") as adapter:
+            await adapter.call("GET", "/")
+
+    with pytest.raises(Retry, match="could not be reached"):
+        asyncio.run(go())
+
+
+@pytest.mark.parametrize("output", [Output("image/png", "/file"), Output("image/png", "/none")])
+def test_a_file_that_is_too_large_or_missing_is_broken(output: Output) -> None:
+    async def file(_: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 1000)
+
+    app = web.Application()
+    app.router.add_get("/file", file)
+
+    async def go(url: str) -> None:
+        async with HttpAdapter(url) as adapter:
+            async for _ in adapter.fetch(output, most=999):
+                pass
+
+    with open_lab(app) as lab, pytest.raises(Broken):
+        asyncio.run(go(lab.url))
