@@ -1,0 +1,92 @@
+"""What is owed, from what happened: pure, over all outcomes."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.media.probe import Measures
+from marketplace.runs.settle import Case, End, Kept, item
+
+PER_IMAGE = {"succeeded": "units", "partial": "units"}
+RUN = UUID("01900000-0000-7000-8000-000000000000")
+MOST_IMAGES = 4
+
+
+def case(unit: str = "image", price: str = "0.002", held: int = 8_000_000, **policy: str) -> Case:
+    return Case(
+        run_id=RUN,
+        attempt=1,
+        model="rehearsal/still",
+        inputs={"prompt": "dusk", "count": MOST_IMAGES, "seconds": 5},
+        output_kind="image",
+        content_type="image/png",
+        timeout_seconds=60,
+        facts={},
+        policy=PER_IMAGE | policy,
+        price_lines=[{"unit": unit, "unit_price": price}],
+        currency="USD",
+        held=held,
+    )
+
+
+def pictures(count: int) -> tuple[Kept, ...]:
+    found = Measures("image", "image/png", 64, 64, "png")
+    return tuple(Kept(f"{n}.png", 100, "ab" * 32, found) for n in range(count))
+
+
+def settled(reported: int, delivered: int, outcome: str = "succeeded") -> dict[str, Any]:
+    end = End(outcome, pictures(delivered), reported={"image": Decimal(reported)})
+    return item(case(), end)
+
+
+def test_agreeing_witnesses_are_captured_and_shared_without_remainder() -> None:
+    hold = settled(4, 4)["hold"]
+    assert (hold["state"], hold["amount"]) == ("captured", 8_000_000)
+    assert hold["shares"] == [{"account": "revenue:rehearsal/still", "amount": 8_000_000}]
+
+
+def test_fewer_pictures_than_asked_for_are_a_partial_success() -> None:
+    found = settled(3, 3)
+    assert (found["state"], found["outcome"]) == ("succeeded", "partial")
+    assert found["hold"]["amount"] == 6_000_000
+
+
+@given(reported=st.integers(0, 20), delivered=st.integers(1, MOST_IMAGES))
+def test_only_what_was_delivered_is_ever_charged(reported: int, delivered: int) -> None:
+    hold = settled(reported, delivered)["hold"]
+    if reported == delivered:
+        assert (hold["state"], hold["amount"]) == ("captured", delivered * 2_000_000)
+    else:
+        assert (hold["state"], hold["amount"]) == ("in_review", 0)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    ["invalid_input", "refused_before", "refused_after", "supplier_error", "our_error"],
+)
+def test_a_failure_is_free_and_its_facts_are_kept(outcome: str) -> None:
+    found = settled(4, 0, outcome)
+    assert (found["state"], found["hold"]["state"]) == ("failed", "voided")
+    assert [(e["quantity"], e["reported"]) for e in found["events"]] == [("0", "4")]
+
+
+@pytest.mark.parametrize(("policy", "charged"), [("nothing", 0), ("used", 250_000)])
+def test_a_cancelled_compute_run_is_charged_as_its_release_says(policy: str, charged: int) -> None:
+    end = End(
+        "cancelled_after",
+        reported={"gpu_second": Decimal("2.5")},
+        measured_seconds=Decimal("3.1"),
+    )
+    found = item(case("gpu_second", "0.0001", cancelled_after=policy), end)
+    assert found["hold"]["amount"] == charged
+    assert found["state"] == "cancelled"
+
+
+@given(seconds=st.decimals(0, 1000, places=6), clock=st.decimals(0, 1000, places=6))
+def test_no_charge_is_above_the_hold(seconds: Decimal, clock: Decimal) -> None:
+    end = End("succeeded", pictures(4), reported={"gpu_second": seconds}, measured_seconds=clock)
+    assert item(case("gpu_second", "0.0001", held=1_000_000), end)["hold"]["amount"] <= 1_000_000
