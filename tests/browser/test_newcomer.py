@@ -1,0 +1,150 @@
+"""A newcomer signs up, makes a key, plays, and sees the picture, the charge and the balance."""
+
+import re
+from decimal import Decimal
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Visit, sign_up
+from tests.running import Stack
+
+PREVIEWS = """() => {
+  window.seen = new Set();
+  window.moved = new Set();
+  new MutationObserver(() => {
+    const stage = document.querySelector("[data-stage]");
+    const picture = stage?.querySelector("img");
+    if (!picture) return;
+    window.seen.add(picture.src);
+    const { top, height } = stage.getBoundingClientRect();
+    window.moved.add(`${Math.round(top + scrollY)} ${Math.round(height)}`);
+  }).observe(document.getElementById("result"), { childList: true, subtree: true });
+}"""
+
+
+def nano(wallet: Locator) -> int:
+    return int(wallet.locator("data").get_attribute("value") or "")
+
+
+def test_from_the_front_page_to_a_paid_for_picture(stranger: Visit, stack: Stack) -> None:
+    page = stranger.open("/")
+    page.get_by_label("What should it show?").fill("tomato")
+    page.get_by_role("button", name="Make this picture").click()
+    page.get_by_role("link", name="Sign up to run").click()
+    sign_up(stranger, stack.data, "nia@example.test")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("tomato")
+    plays(page)
+    page.get_by_role("link", name="Open this run").click()
+    expect(page.get_by_role("img", name="tomato")).to_be_visible()
+    expect(page.get_by_role("list", name="Timeline")).to_contain_text("Settled")
+    page.get_by_role("link", name="Balance", exact=True).click()
+    expect(page.get_by_role("table")).to_contain_text("Charge")
+    makes_a_key(page)
+    assert stranger.faults == []
+
+
+def makes_a_key(page: Page) -> None:
+    page.get_by_role("link", name="Keys").click()
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_role("button", name="Make a key").click()
+    expect(page.get_by_test_id("secret")).to_have_text(re.compile("^kin_live_[0-9A-Za-z]{36}$"))
+    page.goto(page.url)
+    expect(page.get_by_test_id("secret")).to_have_count(0)
+    expect(page.get_by_role("row", name=re.compile("laptop"))).to_be_visible()
+
+
+def plays(page: Page) -> None:
+    """Two previews at least, in one place; then the charge, and as much less in the wallet."""
+    wallet = page.get_by_role("link", name=re.compile("Available"))
+    before = nano(wallet)
+    page.get_by_label("Steps").fill("40")
+    expect(page.locator("#price")).to_contain_text("expected")
+    page.evaluate(PREVIEWS)
+    page.get_by_role("button", name="Run").click()
+    receipt = page.get_by_role("region", name="Receipt")
+    expect(receipt).to_be_visible()
+    assert page.evaluate("seen.size") >= 2
+    assert page.evaluate("moved.size") == 1
+    total = receipt.locator(".total data")
+    charged = int(total.get_attribute("value") or "")
+    assert charged > 0
+    assert nano(wallet) == before - charged
+    lines = [
+        Decimal(text.replace("−", "-"))
+        for text in receipt.locator(".ledger tbody td").all_inner_texts()
+    ]
+    assert sum(lines) == 0
+
+
+def test_the_playground_is_run_by_keyboard_alone(newcomer_wide: Visit) -> None:
+    page = newcomer_wide.open("/models/kinora/glyph")
+    page.get_by_label("Prompt", exact=True).focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("red heart")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == "Run":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Receipt")).to_be_visible()
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Run"
+    assert newcomer_wide.faults == []
+
+
+def test_what_is_missing_is_said_at_its_field(newcomer_wide: Visit) -> None:
+    page = newcomer_wide.open("/models/kinora/glyph")
+    page.get_by_label("Prompt", exact=True).fill("")
+    page.get_by_label("Guidance").fill("99")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("Prompt is missing.")).to_be_visible()
+    expect(page.get_by_label("Guidance")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Guidance")).to_have_accessible_description(
+        re.compile("less than or equal to 10")
+    )
+
+
+def test_a_clip_plays_with_its_price_before_it(newcomer_wide: Visit) -> None:
+    page = newcomer_wide.open("/models/rehearsal/clip")
+    page.get_by_label("Prompt", exact=True).fill("a wheel of light")
+    page.get_by_label("Seconds", exact=True).fill("3")
+    page.get_by_label("Latency").fill("800")
+    expect(page.locator("#price")).to_contain_text("$0.03")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_label("a wheel of light", exact=True)).to_be_visible()
+    expect(page.get_by_role("region", name="Receipt")).to_contain_text("3 × $0.01")
+
+
+def test_a_cancelled_run_says_that_it_cost_nothing(newcomer_wide: Visit) -> None:
+    page = newcomer_wide.open("/models/rehearsal/still")
+    page.get_by_label("Prompt", exact=True).fill("never mind")
+    page.get_by_label("Latency").fill("20000")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("You cancelled this run.")).to_be_visible()
+    expect(page.get_by_text("You were not charged.")).to_be_visible()
+
+
+def test_every_page_is_accessible_at_each_width_in_each_theme(newcomer: Visit) -> None:
+    page = newcomer.open("/runs")
+    with_a_run = page.get_by_role("table").get_by_role("link").first
+    paths = ["/", "/models", "/models/kinora/glyph", "/runs", "/keys", "/balance", "/settings"]
+    if with_a_run.count():
+        paths.append(with_a_run.get_attribute("href") or "")
+    assert [fault for path in paths for fault in newcomer.look(path)] == []
+
+
+def test_the_doors_are_accessible(stranger: Visit) -> None:
+    paths = ["/account/login/", "/account/signup/", "/account/password/reset/", "/"]
+    assert [fault for path in paths for fault in stranger.look(path)] == []
+    stranger.page.set_viewport_size({"width": 360, "height": 740})
+    assert [fault for path in paths for fault in stranger.look(path)] == []
+
+
+def test_the_theme_is_kept(stranger: Visit) -> None:
+    page = stranger.open("/")
+    lamp = page.get_by_role("button", name="Dark theme")
+    expect(lamp).to_have_attribute("aria-pressed", "false")
+    lamp.click()
+    page.reload()
+    expect(lamp).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 16, 14)"
