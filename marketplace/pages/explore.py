@@ -129,7 +129,15 @@ def properties(offer: Offer) -> list[dict[str, Any]]:
         allowed = ", ".join(map(str, prop.get("enum", [])))
         if least is not None or most is not None:
             allowed = f"{least} to {most}"
-        rows.append({"name": name, "required": name in required, "allowed": allowed, **prop})
+        rows.append(
+            {
+                "name": name,
+                "required": name in required,
+                "allowed": allowed,
+                "has_default": "default" in prop,
+                **prop,
+            }
+        )
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 
 Property = Mapping[str, Any]
-LONG = 200  # a text that may be longer than this gets a text area
+LONG = 500  # a text that may be longer than this gets a text area
 
 
 class UnknownInputError(Exception):

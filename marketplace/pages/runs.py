@@ -104,6 +104,7 @@ def run_context(run_id: UUID, team: Team) -> dict[str, Any]:
         "lab": lab,
         "slug": slug,
         "ended": ended,
+        "inputs": sorted(shown["inputs"].items(), key=lambda item: item[0] != "prompt"),
         "leaves": timeline(shown),
         "progress": None if ended else progress,
         "lit": lit_leaves(progress.step, progress.steps) if progress and not ended else 0,

@@ -1,5 +1,6 @@
 """Template tags that show money, times, ids, states and the wheel, each in one fixed way."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,21 @@ def money(nano: int | None, currency: str = "USD") -> SafeString | str:
     exact = f"{amounts.plain(nano)} {currency} · {nano:,} nano"
     return format_html(
         '<data class="money" value="{}" title="{}">{}</data>', nano, exact, amounts.shown(nano)
+    )
+
+
+@register.filter
+def whole(nano: int, currency: str = "USD") -> SafeString:
+    """Cents as one reads them, then every further digit that says something, softly."""
+    said = amounts.plain(nano).replace("-", "−")
+    cents, rest = said[: said.index(".") + 3], said[said.index(".") + 3 :]
+    return format_html(
+        '<data class="money" value="{}" title="{} nano {}">${}<span class="rest">{}</span></data>',
+        nano,
+        f"{nano:,}",
+        currency,
+        cents,
+        rest,
     )
 
 
@@ -83,6 +99,14 @@ def state(name: str) -> SafeString:
 @register.filter
 def item(mapping: dict[str, Any], key: str) -> Any:
     return mapping.get(key)
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """An input as a caller would write it; a string without its quotes unless it is empty."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 @register.filter

@@ -14,7 +14,7 @@ SCHEMA: dict[str, Any] = {
         "fps": {"type": "integer", "enum": [12, 24], "default": 24},
         "seed": {"type": "integer", "minimum": 0},
         "sound": {"type": "boolean", "default": True},
-        "style": {"type": "string", "maxLength": 40},
+        "style": {"type": "string", "maxLength": 400},
         "prompt": {"type": "string", "title": "Prompt", "minLength": 1, "maxLength": 400},
         "guidance": {"type": "number", "minimum": 1, "maximum": 10},
         "reference": {"type": "string", "format": "uri"},
