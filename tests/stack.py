@@ -73,9 +73,8 @@ def lacking() -> dict[str, str]:
     return {mark: what for mark, (what, there) in LACKING.items() if not there()}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the machine cannot run; give all tests of the one stack to one worker."""
+    """Leave out what the machine cannot run, and mark what needs a stack."""
     missing = lacking()
     left_out = [item for item in items if any(item.get_closest_marker(m) for m in missing)]
     if left_out:
@@ -84,7 +83,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stack)
-            item.add_marker(pytest.mark.xdist_group("stack"))  # before xdist reads it
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
