@@ -53,9 +53,7 @@ class Incoming:
     """
 
     def __init__(self) -> None:
-        folder = Path(settings.MEDIA_ROOT) / "incoming"
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder)
+        handle, name = incoming()
         self.path = Path(name)
         self.file = os.fdopen(handle, "wb")
         self.hash = hashlib.sha256()
@@ -103,6 +101,16 @@ class Incoming:
         except FileExistsError:
             if hashlib.sha256(target.read_bytes()).hexdigest() != self.sha256:
                 raise AlreadyKept(str(target)) from None
+
+
+def incoming() -> tuple[int, str]:
+    """A new file beside the kept ones, on the same disk."""
+    folder = Path(settings.MEDIA_ROOT) / "incoming"
+    try:
+        return tempfile.mkstemp(dir=folder)
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=folder)
 
 
 @contextmanager
