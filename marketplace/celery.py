@@ -44,7 +44,7 @@ app.conf.update(
     broker_transport_options={} if settings.EMBEDDED_BROKER else {"confirm_publish": True},
     beat_max_loop_interval=2,
     beat_schedule={
-        "work": every(2, "kinora.sweep_work"),
-        "money": every(10, "kinora.sweep_money"),
+        "often": every(2, "kinora.sweep_often"),
+        "seldom": every(10, "kinora.sweep_seldom"),
     },
 )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Self, cast
 
 from django.db import connection as django_connection
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -46,7 +46,6 @@ class Connections:
             timeout=5,
             reconnect_timeout=1,
             name="supplier",
-            check=AsyncConnectionPool.check_connection,
         )
 
     async def __aenter__(self) -> Self:
@@ -57,10 +56,15 @@ class Connections:
         await self.pool.close(timeout=1)
 
     async def rows(self, statement: Statement) -> list[Row]:
+        """Ask on a connection of the pool. One that breaks has its idle neighbours looked at."""
         sql, values = statement
-        async with self.pool.connection() as connection:
-            cursor = await connection.execute(cast(Any, sql), values)
-            return await cursor.fetchall()
+        try:
+            async with self.pool.connection() as connection:
+                cursor = await connection.execute(cast(Any, sql), values)
+                return await cursor.fetchall()
+        except OperationalError:
+            await self.pool.check()
+            raise
 
 
 def parameters() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Put right what a crash left behind. The only code that loops over other people's rows.
 
-Each sweep repeats safely, may run twice at once, and gives a count that should read 0 when nothing
-goes wrong. `manage.py sweep` runs them once; the beat runs them for ever.
+Each sweep repeats safely, may run twice at once, and gives a count. Of lapsed leases, unsent
+hints and orphaned holds it should be 0. `manage.py sweep` runs them once, the beat for ever.
 """
 
 import logging
@@ -27,7 +27,9 @@ ORPHANS_SQL = """
     SELECT h.run_id FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
      WHERE h.state = 'open' AND h.created_at < now() - interval '10 s'
        AND (r.id IS NULL OR r.finished_at IS NOT NULL) LIMIT 100"""
-FILES_PER_SWEEP = 500
+PROGRESS_SQL = """
+    DELETE FROM runs_progress p USING runs_run r
+     WHERE r.id = p.run_id AND r.finished_at < now() - interval '1 min' RETURNING p.run_id"""
 
 
 def lapsed_leases() -> int:
@@ -79,15 +81,21 @@ def expired_credits() -> int:
     return expire_credits()
 
 
-WORK: dict[str, Callable[[], int]] = {
+def old_progress() -> int:
+    """Forget how far runs were that have ended a minute ago."""
+    return len(rows((PROGRESS_SQL, [])))
+
+
+OFTEN: dict[str, Callable[[], int]] = {
     "lapsed leases": lapsed_leases,
     "unsent hints": unsent_hints,
     "long-waiting runs": long_waiting,
     "finished runs delivered": deliver,
 }
-MONEY: dict[str, Callable[[], int]] = {
+SELDOM: dict[str, Callable[[], int]] = {
     "orphaned holds": orphaned_holds,
     "expired credits": expired_credits,
+    "progress of ended runs": old_progress,
 }
 
 

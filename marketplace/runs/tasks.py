@@ -46,11 +46,11 @@ def hint(queue: str) -> None:
             supplier.wake()
 
 
-@app.task(name="kinora.sweep_work")
-def sweep_work() -> None:
-    sweep.sweep(sweep.WORK)
+@app.task(name="kinora.sweep_often")
+def sweep_often() -> None:
+    sweep.sweep(sweep.OFTEN)
 
 
-@app.task(name="kinora.sweep_money")
-def sweep_money() -> None:
-    sweep.sweep(sweep.MONEY)
+@app.task(name="kinora.sweep_seldom")
+def sweep_seldom() -> None:
+    sweep.sweep(sweep.SELDOM)

@@ -153,17 +153,20 @@ def preview(value: Any) -> str:
 
 @door
 def complete_view(worker: Worker, body: Body, _: HttpRequest) -> dict[str, Any]:
-    """End an attempt. Told again it gives the same answer and does nothing."""
+    """End an attempt. Told again it gives the same answer and does nothing.
+
+    A result that comes after its lease is welcome for as long as nobody has claimed the run again.
+    """
     run, attempt = held(worker, body)
     token.saw(worker)
     mine = rows((MINE_SQL, [run, attempt, worker.name]))[0]
-    if mine["outcome"] == "lost":
-        return {"state": "queued"}
     known = rows(claim.cases([run]))[0]
+    if known["attempt"] == attempt and known["state"] not in {"queued", "running"}:
+        return {"state": known["state"]}
+    if mine["outcome"] == "lost" and may_go_again(body):
+        return {"state": "queued"}
     if known["attempt"] != attempt:
         raise stale()
-    if known["state"] not in {"queued", "running"}:
-        return {"state": known["state"]}
     if may_go_again(body) and (state := handed_back(run, attempt)):
         return {"state": state}
     return {"state": settled(Case.from_row(known, attempt), ending(known, body, mine["seconds"]))}
