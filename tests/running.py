@@ -38,6 +38,14 @@ class Stack:
         return {name: int(pid) for name, pid in found.items() if pid}
 
 
+def lives(pid: int) -> bool:
+    """Whether process `pid` runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -13,6 +13,7 @@ from marketplace.embedded import processes
 from marketplace.embedded.processes import Process, Program
 from marketplace.embedded.redis import RedisServer
 from marketplace.embedded.supervisor import NotReady, Supervisor
+from tests.running import lives
 
 
 @pytest.fixture
@@ -29,13 +30,6 @@ def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
 
 def shell(name: str, script: str) -> Program:
     return Program(name, lambda: ["sh", "-c", script])
-
-
-def lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_what_dies_is_started_again_and_said(supervisor: Supervisor, said: list[str]) -> None:
