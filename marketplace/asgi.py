@@ -37,7 +37,6 @@ class Web:
         """Start without waiting for the database; requests say 503 until it is there."""
         await receive()
         self.hot = Hot()
-        await self.hot.desk.open()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.hot.desk.close()

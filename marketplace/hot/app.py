@@ -28,7 +28,7 @@ Found = tuple[Handler, dict[str, str]]
 
 
 class Hot:
-    """Serves the dialects' routes and `/healthz`. Open it before the first request."""
+    """Serves the dialects' routes and `/healthz`. Belongs to the event loop that it is made in."""
 
     def __init__(self) -> None:
         self.desk = HotDesk()

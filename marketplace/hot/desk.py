@@ -44,9 +44,6 @@ class HotDesk:
         self.watch = Watch(self.database)
         self.reading: Reading[UUID, Row] = Reading(self.read_runs)
 
-    async def open(self) -> None:
-        await self.database.open()
-
     async def close(self) -> None:
         await self.watch.close()
         await self.hints.close()
