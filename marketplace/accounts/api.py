@@ -61,6 +61,7 @@ class KeyAuthentication(BaseAuthentication):
         live = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         key = ApiKey.objects.select_related("team").filter(live, digest=digest, revoked_at=None)
         if found := key.first():
+            keys.note_use(found)
             return Caller(found), found
         raise errors.NotAuthenticated("This key is not valid.")
 

@@ -9,6 +9,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Sequence
+from datetime import timedelta
 
 from django.utils import timezone
 
@@ -68,6 +69,13 @@ def create(
         created_by=created_by,
     )
     return key, text
+
+
+def note_use(key: ApiKey) -> None:
+    """Keep when a key was used last, to the minute."""
+    now = timezone.now()
+    if key.last_used_at is None or now - key.last_used_at > timedelta(minutes=1):
+        ApiKey.objects.filter(id=key.id).update(last_used_at=now)
 
 
 def revoke(*, key: ApiKey) -> ApiKey:

@@ -20,10 +20,18 @@ from marketplace.metering.offer import OFFERS_SQL, Offer, by_name, read
 
 FRESH = 1.5  # seconds
 LARGEST = 20_000
+# Notes the use of a key too, once a minute.
 KEY_SQL = """
-SELECT k.id, k.team_id, k.scopes::text FROM accounts_apikey k
- WHERE k.digest = %s AND k.revoked_at IS NULL
-   AND (k.expires_at IS NULL OR k.expires_at > now() + interval '2 s')
+WITH found AS (
+    SELECT k.id, k.team_id, k.scopes, k.last_used_at FROM accounts_apikey k
+     WHERE k.digest = %s AND k.revoked_at IS NULL
+       AND (k.expires_at IS NULL OR k.expires_at > now() + interval '2 s')
+), used AS (
+    UPDATE accounts_apikey k SET last_used_at = now() FROM found
+     WHERE k.id = found.id
+       AND coalesce(found.last_used_at, '-infinity') < now() - interval '1 min'
+)
+SELECT found.id, found.team_id, found.scopes::text FROM found
 """
 Key = TypeVar("Key")
 Value = TypeVar("Value")

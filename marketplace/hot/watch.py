@@ -6,7 +6,8 @@ Ten thousand waiting clients cost one query each 40 ms, not ten thousand.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -28,53 +29,45 @@ SELECT r.id, r.state, r.attempt, r.cancel_requested_at, g.updated_at
 
 
 class Watch:
-    """Who waits for which run, and how each run was seen last."""
+    """Who waits for which run, and as what each of them saw it last."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.waiting: dict[UUID, set[asyncio.Queue[Row]]] = {}
-        self.seen: dict[UUID, Mark] = {}
+        self.waiting: dict[UUID, dict[asyncio.Queue[Row], Mark | None]] = {}
         self.task: asyncio.Task[None] | None = None
 
     async def changes(self, run_id: UUID) -> AsyncIterator[Row | None]:
         """The run now and at each change until it has ended; None every ten quiet seconds."""
-        queue: asyncio.Queue[Row] = asyncio.Queue()
-        self.enter(run_id, queue)
-        try:
+        with self.waiter(run_id) as queue:
             while True:
                 row = await heard(queue, KEEP_ALIVE)
                 yield row
                 if row and row["state"] in TERMINAL:
                     return
-        finally:
-            self.leave(run_id, queue)
 
     async def finished(self, run_id: UUID, seconds: float) -> Row | None:
         """The run once it has ended, or as it was last seen after `seconds`."""
-        queue: asyncio.Queue[Row] = asyncio.Queue()
-        self.enter(run_id, queue)
         last, until = None, time.monotonic() + seconds
-        try:
+        with self.waiter(run_id) as queue:
             while (left := until - time.monotonic()) > 0:
                 last = await heard(queue, left) or last
                 if last and last["state"] in TERMINAL:
                     break
-            return last
-        finally:
-            self.leave(run_id, queue)
+        return last
 
-    def enter(self, run_id: UUID, queue: asyncio.Queue[Row]) -> None:
-        self.waiting.setdefault(run_id, set()).add(queue)
-        self.seen.pop(run_id, None)  # so that the newcomer is told how it stands
+    @contextmanager
+    def waiter(self, run_id: UUID) -> Iterator[asyncio.Queue[Row]]:
+        """A queue that gets the run's row now and at each change."""
+        queue: asyncio.Queue[Row] = asyncio.Queue()
+        self.waiting.setdefault(run_id, {})[queue] = None
         if self.task is None or self.task.done():
             self.task = asyncio.ensure_future(self.look())
-
-    def leave(self, run_id: UUID, queue: asyncio.Queue[Row]) -> None:
-        queues = self.waiting.get(run_id, set())
-        queues.discard(queue)
-        if not queues:
-            self.waiting.pop(run_id, None)
-            self.seen.pop(run_id, None)
+        try:
+            yield queue
+        finally:
+            del self.waiting[run_id][queue]
+            if not self.waiting[run_id]:
+                del self.waiting[run_id]
 
     async def look(self) -> None:
         """Tick as long as somebody waits. A database that is away is asked again."""
@@ -89,15 +82,21 @@ class Watch:
             await asyncio.sleep(TICK)
 
     async def tick(self) -> None:
-        marks = await self.database.rows(MARKS_SQL, [list(self.waiting)])
-        changed = [mark[0] for mark in marks if self.seen.get(mark[0]) != mark]
+        rows = await self.database.rows(MARKS_SQL, [list(self.waiting)])
+        marks: dict[UUID, Mark] = {mark[0]: mark for mark in rows}
+        changed = [run_id for run_id, mark in marks.items() if self.unseen(run_id, mark)]
         if not changed:
             return
-        self.seen.update({mark[0]: mark for mark in marks if mark[0] in self.waiting})
         for (text,) in await self.database.rows(MANY_RUNS_SQL, [changed]):
             row = read(text)
-            for queue in self.waiting.get(UUID(row["id"]), ()):
+            run_id = UUID(row["id"])
+            for queue in self.unseen(run_id, marks[run_id]):
+                self.waiting[run_id][queue] = marks[run_id]
                 queue.put_nowait(row)
+
+    def unseen(self, run_id: UUID, mark: Mark) -> list[asyncio.Queue[Row]]:
+        """Who waits for the run and was not told that it stands so."""
+        return [queue for queue, seen in self.waiting.get(run_id, {}).items() if seen != mark]
 
     async def close(self) -> None:
         if self.task:
