@@ -11,6 +11,9 @@ django = get_asgi_application()
 
 from marketplace import assets  # noqa: E402 - Django is set up above
 from marketplace.hot.app import Hot  # noqa: E402
+from marketplace.limits import Bounded  # noqa: E402
+
+bounded = Bounded(django)
 
 Message = Any  # Django's and uvicorn's types of the same dictionaries differ
 Receive = Callable[[], Awaitable[Message]]
@@ -31,7 +34,7 @@ class Web:
         elif scope["path"].startswith("/static/"):
             await assets.serve(scope, send)
         else:
-            await django(scope, receive, send)
+            await bounded(scope, receive, send)
 
     async def live(self, receive: Receive, send: Send) -> None:
         """Start without waiting for the database; requests say 503 until it is there."""
