@@ -3,6 +3,7 @@
 Single-threaded on purpose: a child dies with the thread that started it.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -61,11 +62,19 @@ class Supervisor:
                 self.say(f"{process.name} ended ({meaning(status)}), again in {delay:.1f} s")
                 changed = True
             elif process.popen is None and time.monotonic() >= process.due_at:
-                process.start()
-                self.say(f"{process.name} started again (pid {process.pid})")
+                self.start_again(process)
                 changed = True
         if changed:
             self.write_down()
+
+    def start_again(self, process: Process) -> None:
+        """A start that fails, for want of disk or memory, is tried again like any other."""
+        try:
+            process.start()
+        except (OSError, RuntimeError) as error:
+            self.say(f"{process.name} cannot start ({error}), again in {process.put_off():.1f} s")
+        else:
+            self.say(f"{process.name} started again (pid {process.pid})")
 
     def watch(self, enough: Callable[[], bool]) -> None:
         """Tend the processes until `enough`."""
@@ -88,8 +97,9 @@ class Supervisor:
         """Keep {name: pid} in processes.json, for people and for tests that kill."""
         pids = {process.name: process.pid for process in self.processes}
         new = self.data / "processes.json.new"
-        new.write_text(json.dumps({"up": os.getpid(), **pids}, indent=2) + "\n")
-        new.rename(self.data / "processes.json")
+        with contextlib.suppress(OSError):  # a full disk must not end what still serves
+            new.write_text(json.dumps({"up": os.getpid(), **pids}, indent=2) + "\n")
+            new.rename(self.data / "processes.json")
 
     def log(self, process: Process) -> Path:
         return self.data / "logs" / f"{process.name}.log"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +20,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from marketplace.embedded import paper, roster, seed
+from marketplace.embedded import paper, places, roster, seed
 from marketplace.embedded.confinement import dying_with_parent
 from marketplace.embedded.supervisor import Supervisor
 
@@ -50,6 +50,8 @@ def up(*, say: Say, demo: bool, once: bool) -> int:
             return INTERRUPTED if once else 0
         finally:
             supervisor.stop()
+            with suppress(OSError):
+                places.sockets(settings.DATA).rmdir()  # it may lie outside the data folder
             say("stopped; nothing is left running")
 
 

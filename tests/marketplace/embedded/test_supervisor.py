@@ -126,3 +126,23 @@ def test_a_killed_redis_serves_again(supervisor: Supervisor) -> None:
     supervisor.watch(lambda: supervisor.processes[0].pid not in (None, pid))
     supervisor.wait("redis")
     assert redis.ready()
+
+
+def test_a_start_that_fails_is_tried_again(supervisor: Supervisor, said: list[str]) -> None:
+    obstacles = [OSError("no space left"), None]
+
+    def prepare() -> None:
+        if supervisor.processes and obstacles and (obstacle := obstacles.pop(0)):
+            raise obstacle
+
+    supervisor.start(shell("first", "exec sleep 1000"))
+    process = supervisor.processes[0]
+    process.program = replace(process.program, prepare=prepare)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    supervisor.watch(lambda: len(said) == 3)
+    assert said == [
+        "first ended (SIGKILL), again in 0.1 s",
+        "first cannot start (no space left), again in 0.2 s",
+        f"first started again (pid {process.pid})",
+    ]
