@@ -183,6 +183,7 @@ EMAIL_PORT = env.integer("KINORA_SMTP_PORT", 25)
 DEFAULT_FROM_EMAIL = env.text("KINORA_MAIL_FROM", f"Kinora <hello@{SITE_HOST}>")
 WELCOME_CREDIT_NANO = env.integer("KINORA_WELCOME_CREDIT_NANO", 1_000_000_000)
 WELCOME_CREDIT_DAYS = env.integer("KINORA_WELCOME_CREDIT_DAYS", 30)
+TRIAL_CREDIT_NANO = env.integer("KINORA_TRIAL_CREDIT_NANO", 100_000_000)  # a day, for the front page
 
 # ── security ──────────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ from marketplace.pages.form import InputsForm, in_order, inputs_form
 from marketplace.pages.words import OUTCOMES, lasted
 
 NEWEST = 24
+WALL = 18
 
 
 @dataclass(frozen=True, slots=True)

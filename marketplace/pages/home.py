@@ -20,7 +20,7 @@ def home(request: HttpRequest) -> HttpResponse:
     house = [example for example in shown if example.offer.model == HOUSE]
     context = {
         "films": house[:FILMS],
-        "wall": shown,
+        "wall": shown[: explore.WALL],
         "welcome": settings.WELCOME_CREDIT_NANO,
     }
     return render(request, "home.html", context)

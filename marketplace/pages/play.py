@@ -59,7 +59,7 @@ def play_as_team(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpR
         return refused(request, refusal)
     if not getattr(request, "htmx", False):
         return redirect("run", run_id=ids.public("run", run_id))
-    context = run_context(run_id, team) | {"once": uuid.uuid4(), "spendable": left(request)}
+    context = run_context(run_id, team.id) | {"once": uuid.uuid4(), "spendable": left(request)}
     return render(request, "runs/live.html", context)
 
 

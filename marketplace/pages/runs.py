@@ -57,14 +57,14 @@ def took(run: Run) -> timedelta | None:
 @require_GET
 def run(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
     """One run with everything that is known of it."""
-    return render(request, "runs/run.html", run_context(run_uuid(run_id), team))
+    return render(request, "runs/run.html", run_context(run_uuid(run_id), team.id))
 
 
 @team_page
 @require_GET
 def live(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
     """The stage with its receipt, for htmx: asked for once a followed run has ended."""
-    context = run_context(run_uuid(run_id), team)
+    context = run_context(run_uuid(run_id), team.id)
     return render(request, "runs/live.html", context | {"spendable": balance(team.id).available})
 
 
@@ -72,7 +72,7 @@ def live(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
 @require_GET
 def details(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
     """The whole of a run's page below its heading, for htmx once the run has ended."""
-    context = run_context(run_uuid(run_id), team)
+    context = run_context(run_uuid(run_id), team.id)
     context |= {"spendable": balance(team.id).available, "swap": True}
     return render(request, "runs/details.html", context)
 
@@ -90,10 +90,10 @@ def cancel(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
     return redirect("run", run_id=run_id)
 
 
-def run_context(run_id: UUID, team: Team) -> dict[str, Any]:
+def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
     """What the templates of one run show. Raises Http404 alike for another team's and for none."""
     try:
-        shown = receipt(run_id, team.id)
+        shown = receipt(run_id, team_id)
     except NotFound:
         raise Http404("There is no such run.") from None
     progress = Progress.objects.filter(run_id=run_id).first()

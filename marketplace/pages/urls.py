@@ -2,10 +2,12 @@
 
 from django.urls import include, path
 
-from marketplace.pages import balance, explore, home, keys, play, runs
+from marketplace.pages import balance, explore, home, keys, play, runs, trial
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("try", trial.make, name="trial"),
+    path("try/<str:run_id>", trial.live, name="trial_live"),
     path("account/", include("allauth.account.urls")),
     path("settings", home.preferences, name="settings"),
     path("models", explore.index, name="models"),

@@ -26,10 +26,17 @@ def nano(wallet: Locator) -> int:
     return int(wallet.locator("data").get_attribute("value") or "")
 
 
-def test_from_the_front_page_to_a_paid_for_picture(stranger: Visit, stack: Stack) -> None:
+def test_a_stranger_makes_a_picture_on_the_front_page(stranger: Visit) -> None:
     page = stranger.open("/")
-    page.get_by_label("What should it show?").fill("tomato")
+    page.get_by_label("What should it show?").fill("green apple")
     page.get_by_role("button", name="Make this picture").click()
+    expect(page.get_by_role("img", name="green apple").first).to_be_visible()
+    expect(page.get_by_text("and the house paid")).to_be_visible()
+    assert stranger.faults == []
+
+
+def test_from_a_models_page_to_a_paid_for_picture(stranger: Visit, stack: Stack) -> None:
+    page = stranger.open("/models/kinora/glyph?prompt=tomato")
     page.get_by_role("link", name="Sign up to run").click()
     sign_up(stranger, stack.data, "nia@example.test")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("tomato")

@@ -12,6 +12,7 @@ function light(wheel, share) {
 async function show(viewer, button) {
   const find = (selector) => viewer.querySelector(selector);
   const [picture, canvas, words] = ["[data-picture]", "[data-canvas]", "[data-words]"].map(find);
+  document.getElementById("viewer").replaceChildren();
   for (const other of viewer.querySelectorAll("[data-film]")) other.ariaPressed = String(other === button);
   const strip = new Image();
   strip.src = button.dataset.film;

@@ -65,7 +65,7 @@ function follow(region) {
     if (ENDED.has(run.state)) end();
   });
   source.addEventListener("done", end);
-  region.querySelector("[data-cancel]").addEventListener("submit", async (event) => {
+  region.querySelector("[data-cancel]")?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const form = event.currentTarget;
     region.querySelector("[data-words]").textContent = "Cancelling";
