@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,12 +27,15 @@ LONGEST_LINE = 2000  # items waiting; beyond it a caller is told to come back
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What `admit_runs` says of one item. available: nano-units, of a refusal."""
+    """What `admit_runs` says of one item.
+
+    available: nano-units, of a refusal; admitted_at: as a run's JSON shows it.
+    """
 
     code: str
     run_id: UUID | None
     available: int | None
-    admitted_at: datetime
+    admitted_at: str
 
 
 @dataclass(frozen=True, slots=True)

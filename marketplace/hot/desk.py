@@ -119,7 +119,7 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "release": offer.version,
         "state": "queued",
         "inputs": admission.inputs,
-        "created_at": answer.admitted_at.isoformat(),
+        "created_at": answer.admitted_at,
         "waiting_seconds": 0.0,
         "attempt": 0,
         "route": item["route"],

@@ -24,7 +24,8 @@ from marketplace.money import Money, parse
 from marketplace.runs import hint
 
 ADMIT_SQL = """
-SELECT place, code, run_id, available, hint_ids, admitted_at FROM admit_runs(%s::jsonb)
+SELECT place, code, run_id, available, hint_ids, to_json(admitted_at) #>> '{}'
+  FROM admit_runs(%s::jsonb)
 """
 DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 DIGESTED = ("model", "inputs", "quote", "max_cost")
