@@ -60,7 +60,7 @@ def give(request: HttpRequest, path: str) -> HttpResponseBase:
         raise NotFound("The file is gone.")
     size = file.stat().st_size
     headers = HEADERS | {
-        "Content-Disposition": f'inline; filename="kinora-{path.replace("/", "-")}"',
+        "Content-Disposition": f'inline; filename="{file_name(path)}"',
         "Cache-Control": "private, max-age=300",
     }
     try:
@@ -71,13 +71,19 @@ def give(request: HttpRequest, path: str) -> HttpResponseBase:
     headers["Content-Length"] = str(last - first + 1)
     if wanted:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-    body = () if request.method == "HEAD" else pieces(file, first, last)
-    response: HttpResponseBase = StreamingHttpResponse(
-        body, status=206 if wanted else 200, content_type=store.content_type_of(path)
+    if request.method == "HEAD":
+        return HttpResponse(content_type=store.content_type_of(path), headers=headers)
+    return StreamingHttpResponse(
+        pieces(file, first, last),
+        status=206 if wanted else 200,
+        content_type=store.content_type_of(path),
+        headers=headers,
     )
-    for name, value in headers.items():
-        response[name] = value
-    return response
+
+
+def file_name(path: str) -> str:
+    """What a browser calls the file when it is saved: run and place."""
+    return f"kinora-{'-'.join(path.split('/')[1::2])}"
 
 
 def asked_range(header: str, size: int) -> tuple[int, int] | None:

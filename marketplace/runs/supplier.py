@@ -51,6 +51,7 @@ class Supplier:
         self.adapters: dict[str, Adapter] = {}
         self.thread = Thread(target=self._live, name="supplier", daemon=True)
         self.stopping = False
+        self.more = False  # whether the last claim may have left some waiting
 
     # ── called from other threads ─────────────────────────────────────────────────────────────
 
@@ -95,8 +96,9 @@ class Supplier:
         prober().close()
 
     async def claim(self) -> bool:
-        """Take what free slots can hold; whether there may be more for slots that are free."""
+        """Take what free slots can hold; whether more may be waiting for free slots."""
         free = self.slots - len(self.works)
+        self.more = True
         if free == 0:
             return False
         try:
@@ -111,7 +113,8 @@ class Supplier:
         known = {row["run_id"]: row for row in cases}
         for row in taken:
             self.begin(row, known[row["run_id"]])
-        return len(taken) == free
+        self.more = len(taken) == free
+        return self.more
 
     def begin(self, taken: Row, known: Row) -> None:
         case = Case.from_row(known, taken["attempt"])
@@ -122,7 +125,8 @@ class Supplier:
 
     def ended(self, task: asyncio.Task[None]) -> None:
         del self.works[task]
-        self.woken.set()
+        if self.more:
+            self.woken.set()
         if not task.cancelled() and (error := task.exception()):
             log.error("a run was dropped; its lease will lapse", exc_info=error)
 

@@ -62,7 +62,14 @@ def test_an_output_is_served_as_what_it_is_and_to_be_kept_private(web: Client, k
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
     assert answer.headers["cache-control"].startswith("private")
-    assert answer.headers["content-disposition"].startswith("inline; filename=")
+    saved_as = f"kinora-{kept.split('/')[1]}-0.png"
+    assert answer.headers["content-disposition"] == f'inline; filename="{saved_as}"'
+
+
+def test_a_head_tells_the_length_and_sends_nothing(web: Client, kept: str) -> None:
+    answer = web.call("HEAD", address(kept))
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-length"] == str(len(PICTURE))
 
 
 @pytest.mark.parametrize(
