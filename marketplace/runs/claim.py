@@ -83,6 +83,15 @@ def hand_back(*, run: UUID, attempt: int, most: int = settings.MAX_ATTEMPTS) -> 
     return "SELECT run_id, exhausted FROM requeue_runs(%s, %s, %s)", [run, attempt, most]
 
 
+def held_by(*, queue: str, workers: str) -> Statement:
+    """Running attempts of workers whose name begins so: run_id, attempt, worker."""
+    return (
+        "SELECT id AS run_id, attempt, worker FROM runs_run"
+        " WHERE state = 'running' AND queue = %s AND starts_with(worker, %s)",
+        [queue, workers],
+    )
+
+
 def take_back_lapsed() -> Statement:
     """Give up all attempts whose lease has passed: run_id, attempt, exhausted."""
     return (

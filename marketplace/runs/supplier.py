@@ -46,7 +46,8 @@ class Supplier:
 
     def __init__(self, queue: str = LABS, slots: int = SLOTS) -> None:
         self.queue, self.slots = queue, slots
-        self.name = f"{queue}@{socket.gethostname()}:{os.getpid()}"
+        self.family = f"{queue}@{socket.gethostname()}:"
+        self.name = f"{self.family}{os.getpid()}"
         self.works: dict[asyncio.Task[None], Work] = {}
         self.adapters: dict[str, Adapter] = {}
         self.thread = Thread(target=self._live, name="supplier", daemon=True)
@@ -84,6 +85,7 @@ class Supplier:
         async with Connections() as self.database:
             self.settler = Settler(self.database)
             tending = asyncio.create_task(self.tend())
+            await self.succeed_the_dead()
             while not self.stopping:
                 self.woken.clear()
                 if not await self.claim():
@@ -94,6 +96,17 @@ class Supplier:
         for adapter in self.adapters.values():
             await adapter.close()
         prober().close()
+
+    async def succeed_the_dead(self) -> None:
+        """Take over what a killed process of this machine held, without waiting for its leases.
+
+        Where a process id misleads, the lease or the fence decides as ever.
+        """
+        found = await self.insist(claim.held_by(queue=self.queue, workers=self.family))
+        for row in found:
+            process = row["worker"].removeprefix(self.family)
+            if row["worker"] == self.name or not is_alive(process):  # this one holds none yet
+                await self.insist(claim.hand_back(run=row["run_id"], attempt=row["attempt"]))
 
     async def claim(self) -> bool:
         """Take what free slots can hold; whether more may be waiting for free slots."""
@@ -231,6 +244,17 @@ class Supplier:
                     claim.hand_back(run=run, attempt=attempt, most=ANY_ATTEMPT)
                 )
         await asyncio.gather(*left, return_exceptions=True)
+
+
+def is_alive(process: str) -> bool:
+    """Whether this machine has a process of that id, or cannot tell."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
 
 
 def settlement(case: Case, end: End) -> dict[str, Any]:
