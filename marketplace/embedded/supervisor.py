@@ -14,7 +14,7 @@ from pathlib import Path
 from marketplace.embedded.processes import Process, Program
 
 TICK_SECONDS = 0.1
-STAGE_SECONDS = 1.5  # three stages end within five seconds
+STAGE_SECONDS = 1.5  # three stages end within five seconds; a quick one leaves its rest
 TROUBLED = 5  # crashes in a row while a start waits for readiness
 
 
@@ -86,8 +86,10 @@ class Supervisor:
         """End everything, latest stage first; what does not end in time is killed."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, signal.SIG_IGN) for number in signals]
+        until = time.monotonic()
         for stage in reversed(self.stages):
-            end(stage)
+            until += STAGE_SECONDS
+            end(stage, until)
         self.stages.clear()
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
@@ -105,11 +107,10 @@ class Supervisor:
         return self.data / "logs" / f"{process.name}.log"
 
 
-def end(stage: Iterable[Process]) -> None:
-    """Ask a stage to stop, give it its time, then kill what remains."""
+def end(stage: Iterable[Process], until: float) -> None:
+    """Ask a stage to stop, and kill what remains at `until`, monotonic seconds."""
     for process in stage:
         process.ask_to_stop()
-    until = time.monotonic() + STAGE_SECONDS
     while not gone(stage) and time.monotonic() < until:
         time.sleep(0.02)
     for process in stage:
