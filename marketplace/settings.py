@@ -162,6 +162,8 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_CHANGE = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGOUT_ON_GET = False
 LOGIN_URL = "account_login"
@@ -183,7 +185,8 @@ EMAIL_PORT = env.integer("KINORA_SMTP_PORT", 25)
 DEFAULT_FROM_EMAIL = env.text("KINORA_MAIL_FROM", f"Kinora <hello@{SITE_HOST}>")
 WELCOME_CREDIT_NANO = env.integer("KINORA_WELCOME_CREDIT_NANO", 1_000_000_000)
 WELCOME_CREDIT_DAYS = env.integer("KINORA_WELCOME_CREDIT_DAYS", 30)
-TRIAL_CREDIT_NANO = env.integer("KINORA_TRIAL_CREDIT_NANO", 100_000_000)  # a day, for the front page
+# What the box on the front page may spend a day, at the house's expense.
+TRIAL_CREDIT_NANO = env.integer("KINORA_TRIAL_CREDIT_NANO", 100_000_000)
 
 # ── security ──────────────────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     return {
         "team": team,
         "site_url": settings.SITE_URL,
+        "welcome": settings.WELCOME_CREDIT_NANO,
         "spendable": lambda: balance(team.id).available if team else 0,
         "sections": SECTIONS if team else SECTIONS[:1],
         "section": request.path.strip("/").partition("/")[0],

@@ -1,6 +1,5 @@
 """The front page and the person's settings."""
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -21,7 +20,6 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "films": house[:FILMS],
         "wall": shown[: explore.WALL],
-        "welcome": settings.WELCOME_CREDIT_NANO,
     }
     return render(request, "home.html", context)
 
