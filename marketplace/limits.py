@@ -64,6 +64,7 @@ def declared(scope: Message) -> int:
 async def refuse(send: Any, most: int) -> None:
     error = TooLarge(f"The body may have {most:,} bytes.", param="body")
     body = orjson.dumps(error.as_json())
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    length = str(len(body)).encode()  # not closed: a client still sending would miss the answer
+    headers = [(b"content-type", b"application/json"), (b"content-length", length)]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
