@@ -23,6 +23,8 @@ WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 class Adapter(Protocol):
     """What the marketplace asks of every supplier. All calls raise SupplierError only."""
 
+    def __init__(self, url: str = "", secret: str = "") -> None: ...
+
     async def submit(self, job: Job) -> Ticket | Result:
         """Hand in a job; the same key again gives the same job. A quick lab answers at once."""
         ...

@@ -5,7 +5,7 @@ from partners.contract import Description
 from partners.house import House
 from partners.labs.rehearsal import Rehearsal
 
-ADAPTERS: dict[str, type[House] | type[Rehearsal]] = {
+ADAPTERS: dict[str, type[Adapter]] = {
     "house": House,
     "rehearsal": Rehearsal,
 }
