@@ -1,0 +1,77 @@
+"""Runs whose witnesses disagreed: what waits for an admin, and the admin's decision.
+
+The customer has the output already; the hold stays as it was. A decision names what is charged in
+units, so that the receipt's arithmetic holds, and never exceeds the hold.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from marketplace.errors import Conflict, InvalidInput, NotFound
+from marketplace.ledger import capture
+from marketplace.ledger.accounts import revenue_account
+from marketplace.ledger.models import Hold
+from marketplace.metering.models import MeterEvent
+from marketplace.metering.quote import priced_lines, total
+from marketplace.money import Money
+from marketplace.runs import claim
+from marketplace.runs.connections import Row, rows
+
+WAITING_SQL = """
+    SELECT h.run_id, h.amount AS held, h.currency, b.slug || '/' || m.slug AS model,
+           e.unit, e.requested, e.reported, e.measured
+      FROM ledger_hold h
+      JOIN runs_run r ON r.id = h.run_id
+      JOIN catalog_release l ON l.id = r.release_id
+      JOIN catalog_model m ON m.id = l.model_id
+      JOIN catalog_lab b ON b.id = m.lab_id
+      LEFT JOIN metering_meterevent e ON e.run_id = h.run_id
+     WHERE h.state = 'in_review' ORDER BY h.created_at, e.unit"""
+
+
+def waiting() -> list[Row]:
+    """What the three witnesses said of each run in review, oldest first; a row per unit."""
+    return rows((WAITING_SQL, []))
+
+
+@transaction.atomic
+def decide(*, run: UUID, charged: Mapping[str, Decimal]) -> Money:
+    """Charge these quantities, unit → quantity, or nothing; gives what was captured.
+
+    Captures or voids the hold and writes the quantities to the run's meter events. Raises
+    NotFound, InvalidInput for a unit that the price lacks, Conflict where the run is not in review
+    or the charge would exceed the hold.
+    """
+    known = rows(claim.cases([run]))
+    if not known:
+        raise NotFound("There is no such run.")
+    amount = cost(known[0], charged)
+    if amount > known[0]["held"]:
+        raise Conflict(f"Only {Money(known[0]['held'], known[0]['currency'])} is held.")
+    share = capture.Share(revenue_account(known[0]["model"]), amount)
+    closing = capture.captured(amount, [share]) if amount else capture.voided()
+    lock_in_review(run)
+    capture.close(closings={run: closing})
+    for unit, quantity in charged.items():
+        MeterEvent.objects.filter(run_id=run, unit=unit).update(quantity=quantity)
+    return Money(amount, known[0]["currency"])
+
+
+def cost(known: Row, charged: Mapping[str, Decimal]) -> int:
+    """Nano-units of these quantities at the run's own price. Raises InvalidInput."""
+    units = {line["unit"] for line in known["lines"]}
+    for unit, quantity in charged.items():
+        if unit not in units or not quantity.is_finite() or quantity < 0:
+            raise InvalidInput(f"`{unit}` cannot be charged here.", param=unit)
+    used = dict.fromkeys(units, Decimal(0)) | dict(charged)
+    return total(priced_lines(known["lines"], used))
+
+
+def lock_in_review(run: UUID) -> None:
+    """Raises Conflict where the hold is closed, or still open for a run that goes on."""
+    hold = Hold.objects.select_for_update().get(run_id=run)
+    if hold.state != Hold.State.IN_REVIEW:
+        raise Conflict(f"This run's hold is {hold.state}, not in review.")
