@@ -14,7 +14,7 @@ import pytest
 from marketplace.embedded import places
 from tests.running import ROOT, Stack, running_stack
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 90
 
 
 def start(**settings: str) -> subprocess.CompletedProcess[str]:
