@@ -7,8 +7,9 @@ under its name. A name carries run and attempt, so that a lost attempt never ove
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,7 @@ EXTENSIONS = {
 }
 CONTENT_TYPES = {extension: content_type for content_type, extension in EXTENSIONS.items()}
 MEBIBYTE = 1024 * 1024
+ABANDONED_SECONDS = 3600
 LARGEST = {"image": 32 * MEBIBYTE, "video": 256 * MEBIBYTE}  # bytes of one output
 
 
@@ -128,6 +130,27 @@ def local(name: str) -> Iterator[Path]:
         for piece in file.chunks():
             copy.write(piece)
         yield copy.finish()
+
+
+def delete(name: str) -> None:
+    """Delete a file, and the folders that it leaves empty. Repeats safely."""
+    default_storage.delete(name)
+    if is_local():
+        path = Path(default_storage.path(name))
+        with suppress(OSError):  # another attempt or output is still there
+            path.parent.rmdir()
+            path.parent.parent.rmdir()
+
+
+def forget_abandoned() -> int:
+    """Delete what was on its way in when its process was killed; gives how many files."""
+    folder, forgotten = Path(settings.MEDIA_ROOT) / "incoming", 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):  # its owner was quicker
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
+                forgotten += 1
+    return forgotten
 
 
 def digest(path: Path) -> str:

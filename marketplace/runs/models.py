@@ -116,7 +116,7 @@ class Output(models.Model):
     position = models.SmallIntegerField()
     kind = models.CharField(max_length=10)
     content_type = models.CharField(max_length=40)
-    path = models.CharField(max_length=200, help_text="in the media store")
+    path = models.CharField(max_length=200, help_text="in the media store; empty once deleted")
     bytes = models.BigIntegerField()
     sha256 = models.BinaryField(max_length=32)
     width = models.IntegerField(null=True)
@@ -130,6 +130,9 @@ class Output(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["run", "position"], name="output_once")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], condition=~Q(path=""), name="output_kept"),
         ]
 
     @property

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 
 from marketplace.ledger.transfer import expire_credits
+from marketplace.media import store
 from marketplace.runs import claim, hint
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.deliver import deliver
@@ -27,6 +28,10 @@ ORPHANS_SQL = """
     SELECT h.run_id FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
      WHERE h.state = 'open' AND h.created_at < now() - interval '10 s'
        AND (r.id IS NULL OR r.finished_at IS NOT NULL) LIMIT 100"""
+EXPIRED_SQL = """
+    SELECT id, path FROM runs_output WHERE path <> '' AND expires_at < now()
+     ORDER BY expires_at LIMIT 500"""
+DELETED_SQL = "UPDATE runs_output SET path = '' WHERE id = ANY(%s) RETURNING id"
 PROGRESS_SQL = """
     DELETE FROM runs_progress p USING runs_run r
      WHERE r.id = p.run_id AND r.finished_at < now() - interval '1 min' RETURNING p.run_id"""
@@ -86,6 +91,15 @@ def old_progress() -> int:
     return len(rows((PROGRESS_SQL, [])))
 
 
+def expired_outputs() -> int:
+    """Delete files whose time has come; the row stays, with its measures and hash."""
+    found = rows((EXPIRED_SQL, []))
+    for row in found:
+        store.delete(row["path"])
+    rows((DELETED_SQL, [[row["id"] for row in found]]))
+    return len(found)
+
+
 OFTEN: dict[str, Callable[[], int]] = {
     "lapsed leases": lapsed_leases,
     "unsent hints": unsent_hints,
@@ -96,6 +110,8 @@ SELDOM: dict[str, Callable[[], int]] = {
     "orphaned holds": orphaned_holds,
     "expired credits": expired_credits,
     "progress of ended runs": old_progress,
+    "expired outputs": expired_outputs,
+    "abandoned files": store.forget_abandoned,
 }
 
 

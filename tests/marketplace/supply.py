@@ -14,13 +14,17 @@ from marketplace.runs.submit import submit_now
 from marketplace.runs.supplier import Supplier
 from tests.conftest import Person
 
+suppliers: list[Supplier] = []
 SMALL = {"size": "64x64", "latency_ms": 0}
 
 
 def admit(person: Person, model: str = "rehearsal/still", **inputs: Any) -> UUID:
     """A queued run with its hold."""
     asked = {"prompt": "dusk"} | inputs
-    return submit_now(offer=load_offers()[model], inputs=asked, team_id=person.team.id)
+    run_id = submit_now(offer=load_offers()[model], inputs=asked, team_id=person.team.id)
+    for supplier in suppliers:
+        supplier.wake()  # what the hint does in the supplier's own process
+    return run_id
 
 
 def until(true: Callable[[], Any], seconds: float = 20) -> Any:
@@ -50,8 +54,10 @@ def supplying(queue: str = "labs") -> Iterator[Supplier]:
     """A supplier of this process until the block ends."""
     supplier = Supplier(queue)
     supplier.start()
+    suppliers.append(supplier)
     try:
         yield supplier
     finally:
+        suppliers.remove(supplier)
         supplier.stop()
         supplier.join(10)

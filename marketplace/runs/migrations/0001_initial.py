@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('position', models.SmallIntegerField()),
                 ('kind', models.CharField(max_length=10)),
                 ('content_type', models.CharField(max_length=40)),
-                ('path', models.CharField(help_text='in the media store', max_length=200)),
+                ('path', models.CharField(help_text='in the media store; empty once deleted', max_length=200)),
                 ('bytes', models.BigIntegerField()),
                 ('sha256', models.BinaryField(max_length=32)),
                 ('width', models.IntegerField(null=True)),
@@ -128,6 +128,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='output',
             constraint=models.UniqueConstraint(fields=('run', 'position'), name='output_once'),
+        ),
+        migrations.AddIndex(
+            model_name='output',
+            index=models.Index(condition=models.Q(('path', ''), _negated=True), fields=['expires_at'], name='output_kept'),
         ),
         migrations.AddConstraint(
             model_name='attempt',

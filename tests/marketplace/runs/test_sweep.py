@@ -1,18 +1,22 @@
 """What a crash left behind is put right, once, and counted."""
 
+import os
 from datetime import timedelta
 
 import pytest
+from django.core.files.storage import default_storage
 from django.db.models import F
 from django.utils import timezone
 
 from marketplace.catalog.models import Release
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Account, Hold
+from marketplace.media import store
 from marketplace.runs import sweep
-from marketplace.runs.models import Attempt, Outbox, Run
+from marketplace.runs.models import Attempt, Outbox, Output, Run
 from tests.conftest import Person
-from tests.marketplace.supply import admit, closed
+from tests.lab import Lab
+from tests.marketplace.supply import SMALL, admit, closed, ended, supplying
 from tests.marketplace.worker import claim, succeed
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,6 +103,29 @@ def test_what_is_left_of_an_expired_credit_leaves_its_team(ada: Person) -> None:
     assert sweep.expired_credits() == 1
     assert balance(ada.team.id).available == 0
     assert sweep.expired_credits() == 0
+
+
+def test_an_output_is_deleted_when_its_time_has_come_and_its_facts_are_kept(
+    ada: Person, still: Release, lab: Lab
+) -> None:
+    with supplying():
+        run = ended(admit(ada, **SMALL, count=2))
+    first, second = run.outputs.order_by("position")
+    assert sweep.expired_outputs() == 0
+    Output.objects.filter(pk=first.pk).update(expires_at=timezone.now())
+    assert [sweep.expired_outputs() for _ in range(2)] == [1, 0]
+    assert [default_storage.exists(output.path) for output in (first, second)] == [False, True]
+    kept = Output.objects.get(pk=first.pk)
+    assert (kept.path, kept.sha256, kept.width) == ("", first.sha256, 64)
+
+
+def test_what_a_killed_process_left_half_written_is_forgotten_after_an_hour() -> None:
+    left = store.Incoming()
+    left.file.close()
+    assert store.forget_abandoned() == 0
+    os.utime(left.path, (0, 0))
+    assert store.forget_abandoned() == 1
+    assert not left.path.exists()
 
 
 def test_a_sweep_that_fails_does_not_keep_the_others_from_running() -> None:
