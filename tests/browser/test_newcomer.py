@@ -30,8 +30,9 @@ def test_a_stranger_makes_a_picture_on_the_front_page(stranger: Visit) -> None:
     page = stranger.open("/")
     page.get_by_label("What should it show?").fill("green apple")
     page.get_by_role("button", name="Make this picture").click()
-    expect(page.get_by_role("img", name="green apple").first).to_be_visible()
-    expect(page.get_by_text("and the house paid")).to_be_visible()
+    # The stack's first picture also waits for the weights to be read.
+    expect(page.get_by_text("and the house paid")).to_be_visible(timeout=90_000)
+    expect(page.locator("#viewer").get_by_role("img", name="green apple")).to_be_visible()
     assert stranger.faults == []
 
 
