@@ -68,6 +68,8 @@ def tries(request: HttpRequest) -> list[str]:
 
 def refusal(request: HttpRequest) -> str:
     """Why no picture is made now; empty where one may be."""
+    if settings.TRIAL_CREDIT_NANO <= 0:
+        return "There are no free pictures here."
     if len(tries(request)) >= PER_VISITOR:
         return "You have made your free pictures."
     under_way = Run.objects.filter(team_id=HOUSE, finished_at=None).count()

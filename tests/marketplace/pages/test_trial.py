@@ -63,6 +63,12 @@ def test_the_days_credit_is_the_bound(visitor: Client) -> None:
     assert check() == []
 
 
+@override_settings(TRIAL_CREDIT_NANO=0)
+def test_the_box_can_be_closed(visitor: Client) -> None:
+    assert "There are no free pictures here." in make(visitor)
+    assert not Run.objects.exists()
+
+
 def test_the_days_credit_is_given_once(visitor: Client) -> None:
     trial.fund_house()
     assert trial.fund_house().accounts.count() == 1
