@@ -16,7 +16,8 @@ run: .venv/inference.pins  ## start everything here, do the main job, serve unti
 
 test: .venv/inference-dev.pins  ## import contracts and all tests that this machine can run
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist=loadfile -m "not load and not chaos" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -m "not load and not chaos and not browser" $(ARGS)
+	$(BIN)/python -m pytest -m browser $(ARGS)
 
 check: .venv/inference-dev.pins  ## format, lint, import contracts, types, migrations
 	$(BIN)/ruff format --check .

@@ -73,8 +73,12 @@ def lacking() -> dict[str, str]:
     return {mark: what for mark, (what, there) in LACKING.items() if not there()}
 
 
+@pytest.hookimpl(trylast=True)  # the folders' own markers are there
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the machine cannot run, and mark what needs a stack."""
+    """Leave out what the machine cannot run, mark what needs a stack, put Chromium's last.
+
+    Playwright leaves an event loop running in its process, which Django refuses to work under.
+    """
     missing = lacking()
     left_out = [item for item in items if any(item.get_closest_marker(m) for m in missing)]
     if left_out:
@@ -83,6 +87,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "stack" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.stack)
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -46,12 +46,12 @@ class Plane(ThreadingHTTPServer):
         }
         self.queue.append(job | more)
 
-    def wait(self, condition: Any, seconds: float = 30) -> None:
+    def wait(self, condition: Any, seconds: float = 90) -> None:
         """Wait until something was said."""
         with self.changed:
             assert self.changed.wait_for(condition, seconds), dict(self.said)
 
-    def completed(self, run: str, seconds: float = 30) -> dict[str, Any]:
+    def completed(self, run: str, seconds: float = 90) -> dict[str, Any]:
         """Wait for the end of a run."""
         ends: list[dict[str, Any]] = []
 
