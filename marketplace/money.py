@@ -1,15 +1,16 @@
 """Amounts of money: whole nano-units (10⁻⁹) of a currency, never a float.
 
-Unit prices and quantities are Decimals; `nano` is the one place that rounds, once per charge.
+Unit prices and quantities are exact Decimals or Fractions; `nano` is the one place that rounds, once per charge.
 """
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 NANO = 1_000_000_000
 LARGEST = 9_000_000_000 * NANO  # below 2⁶³
-EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+EXACT = Context(prec=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,9 @@ class Money:
         return {"amount": plain(self.amount), "currency": self.currency, "nano": self.amount}
 
 
-def nano(value: Decimal) -> int:
+def nano(value: Fraction | Decimal) -> int:
     """Round an exact amount in major units to nano-units, half to even."""
-    with localcontext(EXACT):
-        return int((value * NANO).to_integral_value(rounding=ROUND_HALF_EVEN))
+    return round(Fraction(value) * NANO)
 
 
 def plain(amount: int) -> str:

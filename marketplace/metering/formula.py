@@ -152,8 +152,8 @@ def spanned(op: ast.operator, left: Interval, right: Interval) -> Interval:
 def grows_with_usage(formula: Formula, ranges: Ranges) -> bool:
     """Whether more usage can never make the formula smaller.
 
-    A sufficient rule, not a necessary one: usage stands in no subtrahend or divisor, and is multiplied by
-    nothing negative.
+    A sufficient rule, not a necessary one: usage stands in no subtrahend or divisor, and is
+    multiplied by nothing negative.
     """
     return grows(formula.tree, formula.text, ranges)
 

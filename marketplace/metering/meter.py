@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from marketplace.metering.quote import PriceLines, priced_lines, total
-from marketplace.metering.units import UNITS, Facts
+from marketplace.metering.quote import PriceLines, counted_units, priced_lines, total
+from marketplace.metering.units import Facts, unit_of
 from marketplace.metering.units.contract import Witnesses
 
 Quantities = Mapping[str, Decimal]
@@ -47,20 +48,23 @@ def meter(
     *,
     reported: Quantities,
     measured: Quantities,
+    at: datetime | None = None,
 ) -> Metered:
-    """Price what was used. reported, measured: unit → quantity, six places.
+    """Price what was used. reported, measured: unit → quantity, six places; at: of the hold.
 
     Where any unit's witnesses are too far apart nothing is charged yet: quantities are 0,
     `agreed` is False and the run's hold waits for an admin.
     """
     said = {
         unit: Witnesses(
-            UNITS[unit].upper_bound(inputs, facts), reported.get(unit), measured.get(unit)
+            unit_of(unit).upper_bound(inputs, facts), reported.get(unit), measured.get(unit)
         )
-        for unit in sorted({line["unit"] for line in price_lines})
+        for unit in counted_units(price_lines)
     }
-    counted = {unit: UNITS[unit].charged(witnesses) for unit, witnesses in said.items()}
+    counted = {unit: unit_of(unit).charged(witnesses) for unit, witnesses in said.items()}
     agreed = None not in counted.values()
     used = {unit: (q or Decimal(0)) if agreed else Decimal(0) for unit, q in counted.items()}
     events = tuple(Event(unit, used[unit], said[unit]) for unit in said)
-    return Metered(events, total(priced_lines(price_lines, used)), agreed)
+    if not agreed:
+        return Metered(events, 0, agreed=False)
+    return Metered(events, total(priced_lines(price_lines, used, inputs, at)), agreed=True)

@@ -18,7 +18,8 @@ CASE_SQL = """
     SELECT r.id AS run_id, r.state, r.attempt, r.cancel_requested_at IS NOT NULL AS cancel,
            r.inputs, b.slug || '/' || m.slug AS model, l.version, l.adapter, l.target,
            l.output_kind, l.content_type, l.timeout_seconds, l.facts, l.outcome_policy,
-           p.lines, p.currency, h.amount AS held
+           p.lines, p.currency, h.amount AS held,
+           r.created_at
       FROM runs_run r
       JOIN catalog_release l ON l.id = r.release_id
       JOIN catalog_model m ON m.id = l.model_id

@@ -3,6 +3,7 @@
 Anybody can redo its arithmetic: quantities times unit prices, rounded once, are the charge.
 """
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -72,10 +73,10 @@ def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def charged_lines(row: Row, usage: list[dict[str, Any]]) -> list[dict[str, str]]:
+def charged_lines(row: Row, usage: list[dict[str, Any]]) -> list[dict[str, str | None]]:
     """Quantity × unit price of what was charged; empty while nothing was."""
     if not row["captured"]:
         return []
     used = {event["unit"]: Decimal(event["charged"]) for event in usage}
-    lines = [line for line in row["price_lines"] if line["unit"] in used]
-    return [line.as_json() for line in priced_lines(lines, used)]
+    at = datetime.fromisoformat(row["created_at"])
+    return [line.as_json() for line in priced_lines(row["price_lines"], used, row["inputs"], at)]

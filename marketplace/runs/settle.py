@@ -20,6 +20,7 @@ from marketplace.ledger import capture
 from marketplace.ledger.accounts import revenue_account
 from marketplace.media.probe import Measures
 from marketplace.metering.meter import Event, Metered, meter
+from marketplace.metering.quote import counted_units
 from marketplace.metering.units import UNITS, Facts
 from marketplace.runs.connections import Statement
 
@@ -49,6 +50,7 @@ class Case:
     price_lines: Sequence[Mapping[str, Any]]
     currency: str
     held: int
+    created_at: datetime
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], attempt: int) -> "Case":
@@ -66,6 +68,7 @@ class Case:
             price_lines=row["lines"],
             currency=row["currency"],
             held=row["held"],
+            created_at=row["created_at"],
         )
 
     @property
@@ -133,7 +136,12 @@ def metered_end(case: Case, end: End) -> Metered:
     """What is counted. An outcome that the release does not charge for counts as used but free."""
     facts = Facts(case.timeout_seconds, case.facts)
     found = meter(
-        case.price_lines, case.inputs, facts, reported=end.reported, measured=measured(end)
+        case.price_lines,
+        case.inputs,
+        facts,
+        reported=end.reported,
+        measured=measured(end),
+        at=case.created_at,
     )
     if case.policy.get(end.outcome, "nothing") != "nothing":
         return found
@@ -156,7 +164,12 @@ def measured(end: End) -> dict[str, Decimal]:
     pictures = [kept.measures for kept in end.outputs if kept.measures.kind == "image"]
     clips = [kept.measures for kept in end.outputs if kept.measures.kind == "video"]
     seconds = sum((m.seconds or Decimal(0) for m in clips), Decimal(0))
-    found = {"image": Decimal(len(pictures)), "video_second": seconds.quantize(SIX_PLACES)}
+    pixels = sum((m.width or 0) * (m.height or 0) for m in pictures)
+    found = {
+        "image": Decimal(len(pictures)),
+        "megapixel": Decimal(pixels) / 1_000_000,
+        "video_second": seconds.quantize(SIX_PLACES),
+    }
     if end.measured_seconds is not None:
         found["gpu_second"] = end.measured_seconds.quantize(SIX_PLACES)
     return found
@@ -166,7 +179,7 @@ def falls_short(case: Case, end: End) -> bool:
     """Whether fewer outputs, or less of them, were delivered than asked for."""
     if len(end.outputs) < case.wanted_outputs():
         return True
-    if all(line["unit"] != LENGTH for line in case.price_lines):
+    if LENGTH not in counted_units(case.price_lines):
         return False
     wanted = UNITS[LENGTH].upper_bound(case.inputs, Facts(case.timeout_seconds, case.facts))
     return measured(end)[LENGTH] < wanted - UNITS[LENGTH].tolerance

@@ -7,14 +7,25 @@ from hypothesis import strategies as st
 
 from marketplace.metering.meter import meter
 from marketplace.metering.quote import quote
-from marketplace.metering.units import UNITS, Facts
+from marketplace.metering.units import UNITS, Facts, unit_of
 
-FACTS = Facts(timeout_seconds=60, published={"gpu_seconds_per_step": "0.07", "steps": 20})
-quantities = st.decimals(0, 500, places=6)
-prices = st.decimals(0, 10, places=12).map(str)
-inputs_of = st.fixed_dictionaries(
-    {"count": st.integers(1, 4), "seconds": st.integers(1, 10), "steps": st.integers(4, 50)}
+FACTS = Facts(
+    timeout_seconds=60,
+    published={"gpu_seconds_per_step": "0.07", "steps": 20, "tokens": {"image": 4_160}},
 )
+quantities = st.decimals(0, 500, places=6)
+prices = st.decimals(0, 10, places=12).map(lambda d: f"{d:f}")
+inputs_of = st.fixed_dictionaries(
+    {
+        "count": st.integers(1, 4),
+        "seconds": st.integers(1, 10),
+        "steps": st.integers(4, 50),
+        "width": st.integers(64, 2048),
+        "height": st.integers(64, 2048),
+        "text": st.text(max_size=9),
+    }
+)
+units = st.sampled_from(sorted({*UNITS, "token:image", "gpu_second:h200"} - {"token"}))
 
 
 def test_a_clip_of_five_seconds_costs_five_times_its_second() -> None:
@@ -66,7 +77,7 @@ def test_three_of_four_pictures_cost_three() -> None:
 
 
 @given(
-    unit=st.sampled_from(sorted(UNITS)),
+    unit=units,
     price=prices,
     inputs=inputs_of,
     reported=quantities,
@@ -83,19 +94,19 @@ def test_a_charge_never_exceeds_its_quote(
     assert metered.events[0].quantity <= metered.events[0].witnesses.requested
 
 
-@given(unit=st.sampled_from(sorted(UNITS)), price=prices, inputs=inputs_of)
+@given(unit=units, price=prices, inputs=inputs_of)
 def test_usage_as_expected_costs_what_was_expected(
     unit: str, price: str, inputs: dict[str, int]
 ) -> None:
     lines = [{"unit": unit, "unit_price": price}]
-    used = {unit: UNITS[unit].expected(inputs, FACTS)}
+    used = {unit: unit_of(unit).expected(inputs, FACTS)}
     assert meter(lines, inputs, FACTS, reported=used, measured=used).amount == (
         quote(lines, inputs, FACTS).expected
     )
 
 
 @given(
-    unit=st.sampled_from(sorted(UNITS)),
+    unit=units,
     inputs=inputs_of,
     low=quantities,
     more=st.decimals(0, "0.05", places=6),

@@ -1,5 +1,6 @@
 """What is owed, from what happened: pure, over all outcomes."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ def case(unit: str = "image", price: str = "0.002", held: int = 8_000_000, **pol
         price_lines=[{"unit": unit, "unit_price": price}],
         currency="USD",
         held=held,
+        created_at=datetime(2026, 11, 20, tzinfo=UTC),
     )
 
 
