@@ -1,6 +1,6 @@
 """Amounts of money: whole nano-units (10⁻⁹) of a currency, never a float.
 
-Unit prices and quantities are exact Decimals or Fractions; `nano` is the one place that rounds, once per charge.
+Unit prices and quantities are exact Decimals or Fractions; `nano` rounds, once per charge.
 """
 
 from dataclasses import dataclass
