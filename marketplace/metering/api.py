@@ -14,7 +14,7 @@ from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
 from marketplace.metering.models import Quote
 from marketplace.metering.offer import Offer, load_offers, named
-from marketplace.metering.units import UNITS
+from marketplace.metering.units import unit_of
 from marketplace.metering.usage import usage
 from marketplace.money import Money
 
@@ -167,7 +167,7 @@ def shown(offer: Offer) -> dict[str, Any]:
         "price": {
             "version": offer.price_version,
             "currency": offer.currency,
-            "lines": [{**line, "label": UNITS[line["unit"]].label} for line in offer.price_lines],
+            "lines": [{**line, "label": unit_of(line["unit"]).label} for line in offer.price_lines],
         },
     }
 

@@ -67,6 +67,19 @@ def parsed(text: str) -> tuple[Term, ...]:
     return tuple(terms.read(line, f"lines[{n}]") for n, line in enumerate(json.loads(text)))
 
 
+def said(line: Mapping[str, Any]) -> dict[str, str | bool]:
+    """A price line for a reader: its least amount, what that buys, and whether it varies."""
+    [term] = terms_of([line])
+    amounts = [row.number for row in term.table] + [tier.unit_price for tier in term.tiers]
+    if term.unit_price is not None:
+        amounts.append(term.unit_price)
+    return {
+        "amount": decimal(min(amounts)),
+        "label": unit_of(term.unit).label,
+        "varies": len(set(amounts)) > 1 or bool(term.factors),
+    }
+
+
 def counted_units(price_lines: PriceLines) -> list[str]:
     """The units whose quantities decide the charge, sorted."""
     units = set()

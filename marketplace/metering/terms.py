@@ -1,17 +1,10 @@
 """One line of a price: how a quantity becomes an amount. Data in, exact fractions out.
 
-    {"unit": "video_second", "unit_price": "0.05",
-     "included": "2", "minimum": "4", "step": "0.5", "rounding": "up",
-     "tiers": {"mode": "graduated", "steps": [{"up_to": "60", "unit_price": "0.05"},
-                                              {"up_to": null, "unit_price": "0.04"}]},
+    {"unit": "video_second", "unit_price": "0.05", "included": "2", "minimum": "4", "step": "0.5",
      "table": [{"when": {"resolution": "1080p", "sound": true}, "unit_price": "0.08"}],
-     "factors": [{"when": {"sound": true}, "factor": "1.4"},
-                 {"between": ["22:00", "06:00"], "factor": "0.5"}],
-     "quantity": "inputs.width * inputs.height / 1000000"}
+     "factors": [{"between": ["22:00", "06:00"], "factor": "0.5"}]}
 
-Everything but `unit` and one of `unit_price`, `tiers`, `table` may be left out. The first row of a
-table that fits is taken, else `unit_price`; every factor that fits multiplies. An amount never
-falls when a quantity grows: a volume tier that would make more cheaper caps what is below it.
+`docs/prices.md` tells what each field means. An amount never falls when a quantity grows.
 """
 
 import math

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from marketplace.catalog.models import Example, Release
 from marketplace.metering.offer import Offer, load_offers
-from marketplace.metering.units import UNITS
+from marketplace.metering.quote import said
 from marketplace.pages.form import InputsForm, in_order, inputs_form
 from marketplace.pages.words import OUTCOMES, lasted
 
@@ -67,9 +67,15 @@ def examples_of(offers: list[Offer]) -> list[Shown]:
     return [Shown(by_release[row.release_id], row) for row in rows]
 
 
+UP = {True: "and up ", False: ""}
+
+
 def said_price(offer: Offer) -> list[tuple[str, str]]:
-    """Price lines for a reader: amount and what it buys."""
-    return [(line["unit_price"], f"per {UNITS[line['unit']].label}") for line in offer.price_lines]
+    """Price lines for a reader: the least amount and what it buys."""
+    lines = [said(line) for line in offer.price_lines]
+    return [
+        (str(line["amount"]), f"{UP[bool(line['varies'])]}per {line['label']}") for line in lines
+    ]
 
 
 def usual_seconds(offer: Offer) -> str:

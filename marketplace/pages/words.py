@@ -2,6 +2,9 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
+
+from marketplace.metering.quote import decimal
 
 STATES = {
     "queued": "Waiting",
@@ -57,9 +60,9 @@ def lasted(duration: timedelta | float) -> str:
     return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
 
 
-def quantity(value: Decimal | str | None) -> str:
+def quantity(value: Fraction | Decimal | str | None) -> str:
     """A quantity without needless zeros; a dash where a witness said nothing."""
-    return "–" if value is None else f"{Decimal(value).normalize():f}"
+    return "–" if value is None else decimal(Fraction(value))
 
 
 def size(count: int) -> str:

@@ -10,7 +10,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from marketplace import money as amounts
-from marketplace.metering.units import UNITS
+from marketplace.metering.quote import said
+from marketplace.metering.units import unit_of
 from marketplace.pages import wheel as mark
 from marketplace.pages import words
 
@@ -121,7 +122,7 @@ def charge_rule(name: str) -> str:
 
 @register.filter
 def unit_label(name: str) -> str:
-    return UNITS[name].label if name in UNITS else name
+    return unit_of(name).label
 
 
 @register.filter
@@ -129,3 +130,11 @@ def exactly(nano: int) -> str:
     """All nine places, for ledger lines that a reader adds up."""
     sign = "−" if nano < 0 else ""
     return f"{sign}{abs(nano) // amounts.NANO}.{abs(nano) % amounts.NANO:09d}"
+
+
+@register.filter
+def said_line(line: dict[str, Any]) -> str:
+    """`$0.01 per second of video`, or `from $0.04 per …` where it depends on the inputs."""
+    found = said(line)
+    start = "from " if found["varies"] else ""
+    return f"{start}${found['amount']} per {found['label']}"
