@@ -15,7 +15,7 @@ from marketplace.ledger import capture
 from marketplace.ledger.accounts import revenue_account
 from marketplace.ledger.models import Hold
 from marketplace.metering.models import MeterEvent
-from marketplace.metering.quote import priced_lines, total
+from marketplace.metering.quote import counted_units, priced_lines, total
 from marketplace.money import Money
 from marketplace.runs import claim
 from marketplace.runs.connections import Row, rows
@@ -62,12 +62,12 @@ def decide(*, run: UUID, charged: Mapping[str, Decimal]) -> Money:
 
 def cost(known: Row, charged: Mapping[str, Decimal]) -> int:
     """Nano-units of these quantities at the run's own price. Raises InvalidInput."""
-    units = {line["unit"] for line in known["lines"]}
+    units = counted_units(known["lines"])
     for unit, quantity in charged.items():
         if unit not in units or not quantity.is_finite() or quantity < 0:
             raise InvalidInput(f"`{unit}` cannot be charged here.", param=unit)
     used = dict.fromkeys(units, Decimal(0)) | dict(charged)
-    return total(priced_lines(known["lines"], used))
+    return total(priced_lines(known["lines"], used, known["inputs"], known["created_at"]))
 
 
 def lock_in_review(run: UUID) -> None:
