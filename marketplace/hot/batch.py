@@ -21,7 +21,7 @@ from marketplace.runs.submit import ADMIT_SQL
 log = logging.getLogger(__name__)
 MOST = 50  # items of a call
 GATHER = 0.002  # seconds
-CALLS = 4  # under way at once
+CALLS = 2  # under way at once
 LONGEST_LINE = 2000  # items waiting; beyond it a caller is told to come back
 
 

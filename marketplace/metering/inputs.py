@@ -27,7 +27,7 @@ KINDS = {
 SAYINGS: dict[str, Callable[[Any, str], str]] = {
     "required": lambda kind, at: f"{at}{kind.property} is required.",
     "additionalProperties": lambda kind, at: f"{at}{kind.unexpected[0]} is not an input here.",
-    "type": lambda kind, at: f"{at} must be {either([KINDS[t] for t in kind.types])}.",
+    "type": lambda kind, at: f"{at} must be {either(kind.types)}.",
     "enum": lambda kind, at: f"{at} must be one of {listed(kind.options)}.",
     "const": lambda kind, at: f"{at} must be {shown(kind.expected_value)}.",
     "minimum": lambda kind, at: f"{at} must be at least {shown(kind.limit)}.",
@@ -88,8 +88,9 @@ def listed(values: list[Any]) -> str:
     return ", ".join(shown(value) for value in values)
 
 
-def either(words: list[str]) -> str:
-    return " or ".join(words)
+def either(kinds: list[str]) -> str:
+    """`a whole number or null`; null comes last."""
+    return " or ".join(KINDS[kind] for kind in sorted(kinds, key="null".__eq__))
 
 
 def counted(number: int, noun: str) -> str:
