@@ -3,7 +3,6 @@
 import uuid
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -31,15 +30,10 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
     return render(request, "models/price.html", {"offer": offer, "priced": priced})
 
 
-@login_required
 @require_POST
-def play(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
-    """Submit the form. With htmx the stage is swapped; without, the run's page opens."""
-    return play_as_team(request, lab=lab, slug=slug)
-
-
 @team_page
-def play_as_team(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
+def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
+    """Submit the form. With htmx the stage is swapped; without, the run's page opens."""
     offer = explore.find_offer(lab, slug)
     form = inputs_form(offer.schema)(request.POST)
     if not form.is_valid():

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
+from urllib.parse import urlsplit, urlunsplit
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
@@ -31,9 +32,25 @@ def team_page(view: TeamPage[P]) -> Page[P]:
 
     @wraps(view)
     def with_team(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return to_the_door(request)
         team = session_team(request)
         if team is None:
             raise PermissionDenied
         return view(request, team, *args, **kwargs)
 
-    return login_required(with_team)
+    return with_team
+
+
+def to_the_door(request: HttpRequest) -> HttpResponse:
+    """Send a visitor to log in and back. htmx is told to leave the page, not to swap a part of it;
+    a form that was posted leads back to the page that held it."""
+    if request.headers.get("HX-Request"):
+        back = urlsplit(request.headers.get("HX-Current-URL", "/"))
+        answer = HttpResponse()
+        answer["HX-Redirect"] = redirect_to_login(
+            urlunsplit(back._replace(scheme="", netloc=""))
+        ).url
+        return answer
+    posted = request.method == "POST"
+    return redirect_to_login(request.path.rpartition("/")[0] if posted else request.get_full_path())

@@ -1,5 +1,6 @@
 // Follow a run: leaves flick as steps finish, previews replace one another in place, and when it
 // has ended the server's own words take the region over. Nothing here moves the layout.
+const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 function light(wheel, share) {
@@ -14,11 +15,12 @@ async function preview(stage, source) {
   const next = new Image(512, 512);
   next.alt = "The picture so far";
   next.src = source;
+  next.className = "arriving";
   await next.decode();
   if (stage.dataset.shown !== source) return;
   const before = [...stage.children];
   stage.append(next);
-  stage.dataset.previews = Number(stage.dataset.previews ?? 0) + 1;
+  if (calm()) await Promise.allSettled(next.getAnimations().map((fade) => fade.finished));
   for (const old of before) old.remove();
 }
 
@@ -65,6 +67,10 @@ function follow(region) {
     if (ENDED.has(run.state)) end();
   });
   source.addEventListener("done", end);
+  source.addEventListener("error", () => {
+    // Closed for good, as by a pass that has expired: ask the page, which follows with a new one.
+    if (source.readyState === EventSource.CLOSED) setTimeout(end, 2000);
+  });
   region.querySelector("[data-cancel]")?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const form = event.currentTarget;
@@ -76,9 +82,8 @@ function follow(region) {
 
 /** On a narrow screen the stage lies below the form: bring it into sight when it comes alive. */
 function reveal(region) {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const { top, bottom } = region.getBoundingClientRect();
-  if (top > innerHeight - 200 || bottom < 200) region.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
+  if (top > innerHeight - 200 || bottom < 200) region.scrollIntoView({ block: "center", behavior: calm() ? "auto" : "smooth" });
 }
 
 const attach = (root) => root.querySelectorAll("[data-follow]:not([data-followed])").forEach((region) => {

@@ -59,6 +59,17 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+/** A request that got no answer, or a bad one: say so, and what it means for the money. */
+function failed() {
+  const notice = document.createElement("p");
+  notice.className = "notice error";
+  notice.role = "alert";
+  notice.textContent = "The site did not answer as it should. A run that was started goes on and is listed under Runs; otherwise nothing happened and nothing was charged.";
+  document.querySelector("main > .notice.error")?.remove();
+  document.getElementById("main").prepend(notice);
+}
+for (const fault of ["htmx:responseError", "htmx:sendError"]) document.addEventListener(fault, failed);
+
 for (const lamp of document.querySelectorAll(".lamp")) lamp.setAttribute("aria-pressed", String(isDark()));
 for (const dialog of document.querySelectorAll("dialog[data-open]")) dialog.showModal();
 keepTimes();

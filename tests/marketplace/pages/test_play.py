@@ -76,6 +76,17 @@ def test_without_a_script_the_runs_page_opens(ada_plays: Client) -> None:
     assert answer.headers["Location"] == f"/runs/{Run.objects.get().public_id}"
 
 
+def test_whose_session_has_ended_is_sent_to_log_in_and_back(ada_plays: Client) -> None:
+    ada_plays.logout()
+    there = {**HTMX, "HX-Current-URL": "http://testserver/models/rehearsal/still?prompt=a"}
+    answer = ada_plays.post(reverse("play", args=STILL), INPUTS, headers=there)
+    door = f"{reverse('account_login')}?next=/models/rehearsal/still%3Fprompt%3Da"
+    assert answer.headers["HX-Redirect"] == door
+    plain = ada_plays.post(reverse("play", args=STILL), INPUTS)
+    assert plain.headers["Location"] == f"{reverse('account_login')}?next=/models/rehearsal/still"
+    assert not Run.objects.exists()
+
+
 def test_a_wrong_input_is_named_and_holds_nothing(ada: Person, ada_plays: Client) -> None:
     page = play(ada_plays, prompt="", count="99")
     assert "Prompt is missing." in page
