@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import uvloop
 from django.conf import settings
 from psycopg_pool import PoolTimeout
 
@@ -73,7 +74,8 @@ class Supplier:
 
     def _live(self) -> None:
         try:
-            asyncio.run(self.live())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self.live())
         except Exception:
             log.exception("the supplier broke; ending its process so that it starts anew")
             os._exit(1)
