@@ -38,6 +38,12 @@ class KinoraError(Exception):
         body = {"code": self.code, "message": self.message, "param": self.param}
         return {"error": body | self.facts}
 
+    def headers(self) -> dict[str, str]:
+        """What HTTP wants to be told beside the body."""
+        return (
+            {"Retry-After": str(self.facts["retry_after"])} if "retry_after" in self.facts else {}
+        )
+
 
 class InvalidInput(KinoraError):
     status, code = 422, "invalid_input"
@@ -49,6 +55,9 @@ class MalformedBody(KinoraError):
 
 class NotAuthenticated(KinoraError):
     status, code = 401, "not_authenticated"
+
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class NotAllowed(KinoraError):
@@ -101,3 +110,7 @@ class Busy(KinoraError):
 
 class Unavailable(KinoraError):
     status, code = 503, "unavailable"
+
+
+def database_away() -> Unavailable:
+    return Unavailable("The database is away for a moment. Try again.", retry_after=1)

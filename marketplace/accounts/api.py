@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.db.models import Q
 from django.http import Http404
 from django.utils import timezone
@@ -129,11 +130,12 @@ def render_error(fault: Exception, context: Mapping[str, Any]) -> Response:
     if error is None:
         log.error("%s failed", context["request"].path, exc_info=fault)
         error = errors.KinoraError("Something went wrong on our side.")
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, errors.NotAuthenticated) else {}
-    return Response(error.as_json(), status=error.status, headers=headers)
+    return Response(error.as_json(), status=error.status, headers=error.headers())
 
 
 def translated(fault: Exception) -> errors.KinoraError | None:
+    if isinstance(fault, OperationalError):
+        return errors.database_away()
     for kind, ours in CODES.items():
         if isinstance(fault, kind):
             return ours(str(getattr(fault, "detail", "")) or "There is no such thing.")

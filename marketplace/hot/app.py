@@ -119,12 +119,7 @@ def too_large() -> TooLarge:
 
 
 def refused(error: KinoraError) -> Reply:
-    headers = {}
-    if after := error.facts.get("retry_after"):
-        headers["retry-after"] = str(after)
-    if error.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return Reply(error.as_json(), error.status, headers)
+    return Reply(error.as_json(), error.status, error.headers())
 
 
 async def answer(reply: Reply, request_id: str, send: Send) -> None:
@@ -165,5 +160,5 @@ def head(reply: Reply, request_id: str, content_type: bytes) -> list[tuple[bytes
         (b"request-id", request_id.encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
-        *((name.encode(), value.encode()) for name, value in reply.headers.items()),
+        *((name.lower().encode(), value.encode()) for name, value in reply.headers.items()),
     ]

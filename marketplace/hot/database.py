@@ -12,7 +12,7 @@ from django.db import connection as django_connection
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 
-from marketplace.errors import Unavailable
+from marketplace.errors import database_away
 
 PATIENCE = 4.0  # seconds; after them a caller is told to come back
 PAUSE = 0.1  # seconds between two tries
@@ -34,7 +34,7 @@ class Database:
             async with asyncio.timeout(PATIENCE):
                 return await self.persistent(sql, values)
         except TimeoutError:
-            raise away() from None
+            raise database_away() from None
 
     async def persistent(self, sql: str, values: Sequence[Any]) -> list[TupleRow]:
         while True:
@@ -77,7 +77,3 @@ async def connect() -> Connection:
         application_name="kinora-hot",
         options=f"-c timezone=UTC -c statement_timeout={int(PATIENCE * 1000)}",
     )
-
-
-def away() -> Unavailable:
-    return Unavailable("The database is away for a moment. Try again.", retry_after=1)

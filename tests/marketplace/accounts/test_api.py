@@ -3,7 +3,10 @@
 import re
 from typing import Any
 
+from django.db import OperationalError
+
 from marketplace import ids
+from marketplace.accounts.api import render_error
 from marketplace.accounts.models import ApiKey
 from marketplace.api_urls import urlpatterns
 from marketplace.catalog.models import Release
@@ -176,6 +179,13 @@ def test_a_wrong_query_is_named(web: Client, ada: Person) -> None:
     for query, param in WRONG_QUERIES:
         answer = web.get(f"/api/v1/{query}", key=ada.text)
         assert (answer.status, answer.error["param"]) == (422, param), query
+
+
+def test_an_absent_database_says_when_to_come_back() -> None:
+    answer = render_error(OperationalError("the server is starting up"), {})
+
+    assert (answer.status_code, answer.data["error"]["code"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
 
 
 def test_an_unknown_address_answers_in_the_one_shape(web: Client) -> None:
