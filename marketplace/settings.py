@@ -225,6 +225,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
 # ── runs ──────────────────────────────────────────────────────────────────────────────────────
 
 LEASE_SECONDS = 15
+PRICE_NOTICE_DAYS = env.integer("KINORA_PRICE_NOTICE_DAYS", 14)  # before a price may rise
 MAX_ATTEMPTS = 3
 REHEARSAL_URL = env.text("KINORA_REHEARSAL_URL", f"http://127.0.0.1:{PORT + 1}")
 

@@ -24,7 +24,7 @@ from marketplace.fleet.models import Pool, Worker
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Account
 from marketplace.ledger.transfer import grant_credit
-from marketplace.metering.models import Price
+from marketplace.metering.publish import publish
 from marketplace.money import NANO
 from partners import registry
 from partners.contract import Description
@@ -129,12 +129,7 @@ def release_fields(sale: Sale, described: Description) -> dict[str, object]:
 
 
 def add_price(release: Release, sale: Sale) -> None:
-    Price.objects.create(
-        release=release,
-        version=1,
-        lines=[{"unit": sale.unit, "unit_price": sale.unit_price}],
-        effective_from=timezone.now(),
-    )
+    publish(release=release, lines=[{"unit": sale.unit, "unit_price": sale.unit_price}])
 
 
 def add_examples(release: Release, described: Description) -> None:
