@@ -46,6 +46,16 @@ def lives(pid: int) -> bool:
         return False
 
 
+def gone(*pids: int | None, seconds: float = 10) -> bool:
+    """Whether all processes end; SIGKILL takes a moment to arrive."""
+    until = time.monotonic() + seconds
+    while any(pid and lives(pid) for pid in pids):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from marketplace.embedded import processes
 from marketplace.embedded.processes import Process, Program
 from marketplace.embedded.redis import RedisServer
 from marketplace.embedded.supervisor import NotReady, Supervisor
-from tests.running import lives
+from tests.running import gone
 
 
 @pytest.fixture
@@ -31,16 +30,6 @@ def supervisor(tmp_path: Path, said: list[str]) -> Iterator[Supervisor]:
 
 def shell(name: str, script: str) -> Program:
     return Program(name, lambda: ["sh", "-c", script])
-
-
-def gone(pids: list[int | None], seconds: float = 5) -> bool:
-    """Whether none of them runs; the kernel takes a moment to end what it was told to kill."""
-    until = time.monotonic() + seconds
-    while left := [pid for pid in pids if pid and lives(pid)]:
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return not left
 
 
 def test_what_dies_is_started_again_and_said(supervisor: Supervisor, said: list[str]) -> None:
@@ -98,7 +87,7 @@ def test_what_ignores_its_signal_is_killed_with_its_children(
     )
     pids = [supervisor.processes[0].pid, int((tmp_path / "child").read_text())]
     supervisor.stop()
-    assert gone(pids)
+    assert gone(*pids)
 
 
 def test_a_child_left_by_a_crashed_program_is_killed_before_the_restart(
@@ -113,7 +102,7 @@ def test_a_child_left_by_a_crashed_program_is_killed_before_the_restart(
     assert first is not None
     os.kill(first, signal.SIGKILL)
     supervisor.watch(lambda: process.pid not in (None, first))
-    assert not lives(int(children.read_text().split()[0]))
+    assert gone(int(children.read_text().split()[0]))
 
 
 def test_a_large_log_is_put_aside_at_the_start(
