@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-STILL = {"model": "rehearsal/still", "inputs": {"prompt": "load", "size": 64}}
+STILL = {"model": "rehearsal/still", "inputs": {"prompt": "load", "size": "64x64", "latency_ms": 0}}
 
 
 @dataclass(frozen=True)
