@@ -66,6 +66,12 @@ BEGIN
     INSERT INTO runs_outbox (topic, key, created_at)
     SELECT 'run.finished', p::text, now() FROM unnest(passed) AS p;
 
+    -- A hint to the watchers of waiting clients. One per commit, however many runs it settles:
+    -- commits that notify wait for one another.
+    IF cardinality(passed) > 0 THEN
+        PERFORM pg_notify('kinora_runs', '');
+    END IF;
+
     RETURN QUERY
     SELECT i.run_id,
            CASE WHEN i.run_id = ANY (passed) THEN 'settled'
