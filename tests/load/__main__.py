@@ -46,6 +46,7 @@ def measure(stack: Stack, seconds: float, clients: int) -> dict[str, dict[str, A
 
     found["status reads"] = asyncio.run(http.status_reads(target(clients)))
     found["complete runs, one client"] = asyncio.run(http.complete_runs(target(1)))
+    found["dispatch: commit to claim, idle"] = dispatch(stack, seconds)
     found["complete runs"] = asyncio.run(http.complete_runs(target(clients)))
     with stopped(stack.pids()["supplier"]):
         found["admission, one client"] = asyncio.run(http.admissions(target(1)))
@@ -54,6 +55,25 @@ def measure(stack: Stack, seconds: float, clients: int) -> dict[str, dict[str, A
             plan = pairs.Plan(stack.conninfo, pairs.give_teams(stack.conninfo, many), 50, seconds)
             found[f"hold + capture, {many:,} team{'s' * (many > 1)}"] = pairs.measure(plan, 4)
     return found
+
+
+def dispatch(stack: Stack, seconds: float) -> dict[str, Any]:
+    """How long the runs of the last `seconds` waited to be claimed."""
+    with psycopg.connect(stack.conninfo) as connection:
+        row = connection.execute(
+            """SELECT count(*), percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP
+                      (ORDER BY extract(epoch FROM started_at - created_at) * 1000)
+                 FROM runs_run WHERE created_at > now() - make_interval(secs => %s)""",
+            [seconds],
+        ).fetchone()
+    assert row is not None
+    count, (p50, p99) = row
+    return {
+        "clients": 1,
+        "per_second": round(count / seconds),
+        "p50_ms": round(p50, 2),
+        "p99_ms": round(p99, 2),
+    }
 
 
 def fund(stack: Stack) -> None:
