@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from uuid import UUID
 
+from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
 
 from marketplace.errors import Conflict, InvalidInput, NotFound
@@ -55,8 +56,9 @@ def decide(*, run: UUID, charged: Mapping[str, Decimal]) -> Money:
     closing = capture.captured(amount, [share]) if amount else capture.voided()
     lock_in_review(run)
     capture.close(closings={run: closing})
-    for unit, quantity in charged.items():
-        MeterEvent.objects.filter(run_id=run, unit=unit).update(quantity=quantity)
+    for unit, quantity in charged.items():  # counted on the day that it is charged
+        event = MeterEvent.objects.filter(run_id=run, unit=unit)
+        event.update(quantity=quantity, timestamp=TransactionNow())
     return Money(amount, known[0]["currency"])
 
 

@@ -1,16 +1,20 @@
 """An admin decides what a run is charged whose witnesses disagreed."""
 
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
+from django.utils import timezone
 
 from marketplace import ids
 from marketplace.catalog.models import Release
 from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger.balance import balance
 from marketplace.metering.models import MeterEvent
+from marketplace.metering.usage import usage
 from marketplace.runs.receipt import receipt
 from marketplace.runs.review import decide, waiting
 from tests.conftest import Person
@@ -41,6 +45,17 @@ def test_the_decision_is_charged_and_the_receipt_adds_up(disputed: UUID, ada: Pe
     assert found["usage"][0]["charged"] == "2"
     assert found["cost"]["given_back"]["nano"] == 2_000_000
     assert waiting() == []
+
+
+def test_usage_shows_the_units_on_the_day_that_they_are_charged(
+    disputed: UUID, ada: Person
+) -> None:
+    MeterEvent.objects.update(timestamp=F("timestamp") - timedelta(days=1))
+    decide(run=disputed, charged={"image": Decimal(2)})
+    today = timezone.now().date()
+    [line] = usage(ada.team.id, today - timedelta(days=2), today)
+    assert (line["runs"], line["captured"]["nano"]) == (1, 4_000_000)
+    assert line["units"] == [{"unit": "image", "quantity": "2"}]
 
 
 def test_nothing_may_be_charged(disputed: UUID, ada: Person) -> None:
