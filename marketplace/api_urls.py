@@ -6,7 +6,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Quotes, Usage
-from marketplace.runs.api import Outputs
+from marketplace.runs.api import Outputs, Statement
 
 urlpatterns = [
     path("v1/openapi.json", SpectacularJSONAPIView.as_view()),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("v1/models/<path:model>", OneModel.as_view()),
     path("v1/quotes", Quotes.as_view()),
     path("v1/usage", Usage.as_view()),
+    path("v1/usage/statement", Statement.as_view()),
     path("v1/balance", BalanceView.as_view()),
     path("v1/entries", Entries.as_view()),
     path("v1/outputs/<str:output>", Outputs.as_view()),

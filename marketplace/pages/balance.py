@@ -1,14 +1,20 @@
 """What a team can spend, and every ledger line that made it so."""
 
-from django.http import HttpRequest, HttpResponse
+from datetime import date, timedelta
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from marketplace import ids
 from marketplace.accounts.models import Team
+from marketplace.errors import InvalidInput
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Entry
 from marketplace.pages.team import team_page
+from marketplace.runs.statement import period, streamed
 
 PAGE = 50
 SAID = {"grant": "Credit", "charge": "Charge", "expiry": "Expired"}
@@ -32,5 +38,22 @@ def index(request: HttpRequest, team: Team) -> HttpResponse:
         for entry in page[:PAGE]
     ]
     more = str(page[PAGE - 1].id) if len(page) > PAGE else ""
-    context = {"balance": balance(team.id), "lines": lines, "more": more}
+    context = {"balance": balance(team.id), "lines": lines, "more": more, "month": this_month()}
     return render(request, "balance/index.html", context)
+
+
+@team_page
+@require_GET
+def download(request: HttpRequest, team: Team) -> HttpResponseBase:
+    """The statement of the days in `from` and `to`, as a file."""
+    try:
+        start, end = period(request.GET)
+    except InvalidInput as error:
+        return HttpResponseBadRequest(error.message, content_type="text/plain")
+    return streamed(team.id, start, end)
+
+
+def this_month() -> dict[str, date]:
+    """From the first of the month until tomorrow, UTC."""
+    today = timezone.now().date()
+    return {"start": today.replace(day=1), "end": today + timedelta(days=1)}

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit, urlunsplit
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from marketplace.accounts.models import Team
 
 P = ParamSpec("P")
-Page = Callable[Concatenate[HttpRequest, P], HttpResponse]
-TeamPage = Callable[Concatenate[HttpRequest, Team, P], HttpResponse]
+Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+TeamPage = Callable[Concatenate[HttpRequest, Team, P], HttpResponseBase]
 
 
 def session_team(request: HttpRequest) -> Team | None:
@@ -31,7 +32,7 @@ def team_page(view: TeamPage[P]) -> Page[P]:
     """Ask a visitor to log in; hand the view its team."""
 
     @wraps(view)
-    def with_team(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def with_team(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not request.user.is_authenticated:
             return to_the_door(request)
         team = session_team(request)

@@ -20,6 +20,7 @@ urlpatterns = [
     path("runs/<str:run_id>/details", runs.details, name="run_details"),
     path("runs/<str:run_id>/cancel", runs.cancel, name="run_cancel"),
     path("balance", balance.index, name="balance"),
+    path("balance/statement", balance.download, name="statement"),
     path("keys", keys.index, name="keys"),
     path("keys/<str:key_id>/revoke", keys.revoke, name="key_revoke"),
 ]

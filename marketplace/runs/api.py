@@ -1,8 +1,11 @@
-"""Outputs over the API. Runs themselves are served by the hot path."""
+"""Outputs and statements over the API. Runs themselves are served by the hot path."""
 
+from datetime import date
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -10,7 +13,15 @@ from marketplace import ids
 from marketplace.accounts.api import KeyView, team_of
 from marketplace.errors import NotFound
 from marketplace.runs.models import Output
+from marketplace.runs.statement import CONTENT_TYPE, period, streamed
 from marketplace.runs.view import output
+
+STATEMENT_LINE = {
+    "type": "object",
+    "description": "One line of the statement; the fields follow from its kind.",
+    "required": ["kind"],
+    "properties": {"kind": {"enum": ["kinora.statement", "price", "run", "total"]}},
+}
 
 
 class Outputs(KeyView):
@@ -23,6 +34,31 @@ class Outputs(KeyView):
         """An output's facts with a fresh signed address; private, and it expires."""
         found = owned(team_of(request).id, ids.private("out", output))
         return Response({**shown(found), "run": ids.public("run", found.run_id)})
+
+
+class Lines(JSONRenderer):
+    """Lets a client ask for JSON lines by name; an error is one of them."""
+
+    media_type = CONTENT_TYPE
+
+
+class Statement(KeyView):
+    """What every charge of a period follows from."""
+
+    renderer_classes = (JSONRenderer, Lines)
+
+    @extend_schema(
+        operation_id="getStatement",
+        parameters=[
+            OpenApiParameter("from", date, required=True, description="The first day, UTC."),
+            OpenApiParameter("to", date, required=True, description="The first day left out."),
+        ],
+        responses={(200, CONTENT_TYPE): STATEMENT_LINE},
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Runs, prices, quantities and entries as JSON lines; `docs/verify_statement.py` redoes
+        every charge from them. A run belongs to the day it was admitted on."""
+        return streamed(team_of(request).id, *period(request.query_params))
 
 
 def owned(team_id: UUID, output_id: UUID | None) -> Output:
