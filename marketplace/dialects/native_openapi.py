@@ -131,6 +131,7 @@ SCHEMAS: dict[str, Schema] = {
         balance_before=ref("Money"),
         balance_after=ref("Money"),
         entries=listed(thing(transfer=TEXT, account=TEXT, amount=ref("Money"), at=TIME)),
+        refunds=listed(thing(amount=ref("Money"), at=TIME, note=TEXT)),
         outputs=listed(ref("Output")),
         error={"type": ["object", "null"]},
     ),

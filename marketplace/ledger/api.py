@@ -39,7 +39,7 @@ ENTRY = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "kind": {"enum": ["grant", "charge", "expiry"]},
+        "kind": {"enum": ["grant", "charge", "expiry", "refund"]},
         "transfer": {"type": "string"},
         "account": {"type": "string"},
         "run": {"type": ["string", "null"]},

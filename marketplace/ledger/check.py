@@ -40,6 +40,13 @@ INVARIANTS = {
           LEFT JOIN ledger_entry e ON e.transfer_id = t.id AND e.amount < 0
          GROUP BY h.run_id, h.captured
         HAVING coalesce(-sum(e.amount), 0) <> h.captured OR count(DISTINCT t.id) > 1""",
+    "refunds of a run never exceed its charge, account by account": """
+        SELECT t.run_id::text FROM ledger_transfer t
+          JOIN ledger_entry e ON e.transfer_id = t.id
+          JOIN ledger_account a ON a.id = e.account_id
+         WHERE t.run_id IN (SELECT run_id FROM ledger_transfer WHERE kind = 'refund')
+         GROUP BY t.run_id, a.id
+        HAVING sum(e.amount) * CASE WHEN a.team_id IS NULL THEN 1 ELSE -1 END < 0""",
 }
 
 

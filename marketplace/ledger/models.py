@@ -57,6 +57,7 @@ class Transfer(models.Model):
         GRANT = "grant"
         CHARGE = "charge"
         EXPIRY = "expiry"
+        REFUND = "refund"
 
     kind = models.CharField(max_length=10, choices=Kind)
     reference = models.CharField(max_length=120, unique=True)

@@ -49,7 +49,8 @@ BEGIN
 END $$;
 
 -- Move what is left of expired promotional credits to `breakage`; what is held stays until its
--- hold closes and goes with a later call. Gives the number of accounts emptied.
+-- hold closes and goes with a later call, as does what a refund puts back. The last entry before
+-- it names the transfer: amounts may come twice. Gives the number of accounts emptied.
 CREATE OR REPLACE FUNCTION expire_credits() RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     past record;
@@ -62,8 +63,8 @@ BEGIN
          ORDER BY id FOR UPDATE SKIP LOCKED
     LOOP
         INSERT INTO ledger_transfer (kind, reference, note, event_at)
-        VALUES ('expiry', 'expiry:' || past.id || ':' || past.posted || ':' || past.held,
-                'Credit expired', now())
+        SELECT 'expiry', 'expiry:' || past.id || ':' || max(e.id), 'Credit expired', now()
+          FROM ledger_entry e WHERE e.account_id = past.id
         RETURNING id INTO moved;
         UPDATE ledger_account SET posted = past.held WHERE id = past.id;
         INSERT INTO ledger_entry (transfer_id, account_id, amount, balance_after)

@@ -17,7 +17,7 @@ from marketplace.pages.team import team_page
 from marketplace.runs.statement import period, streamed
 
 PAGE = 50
-SAID = {"grant": "Credit", "charge": "Charge", "expiry": "Expired"}
+SAID = {"grant": "Credit", "charge": "Charge", "expiry": "Expired", "refund": "Refund"}
 
 
 @team_page

@@ -5,6 +5,8 @@ Anybody can redo its arithmetic: quantities times unit prices, rounded once, are
 
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +22,8 @@ from marketplace.runs.view import RUN_SQL, Row, as_json
 RECEIPT_SQL = RUN_SQL.format(where="WHERE r.id = %s AND r.team_id = %s")
 ENTRIES_SQL = """
 SELECT coalesce(json_agg(json_build_object(
-           'transfer', t.reference, 'account', a.name, 'amount', e.amount,
+           'transfer', t.reference, 'kind', t.kind, 'note', t.note,
+           'account', a.name, 'amount', e.amount,
            'currency', a.currency, 'at', t.event_at) ORDER BY e.id), '[]')::text
   FROM ledger_entry e
   JOIN ledger_transfer t ON t.id = e.transfer_id
@@ -40,7 +43,7 @@ def receipt(run_id: UUID, team_id: UUID) -> dict[str, Any]:
 
 
 def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The receipt from a run's row and the ledger entries of its charge."""
+    """The receipt from a run's row and the ledger entries of its charge and refunds."""
     run = as_json(row)
     currency, cost = row["currency"] or "USD", run["cost"]
     before, captured = row["available_before"] or 0, row["captured"] or 0
@@ -68,9 +71,23 @@ def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
             }
             for entry in entries
         ],
+        "refunds": refunds(entries),
         "outputs": run["outputs"],
         "error": run["error"],
     }
+
+
+def refunds(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was given back after the charge, oldest first."""
+    back = [e for e in entries if e["kind"] == "refund" and e["amount"] > 0]
+    return [
+        {
+            "amount": Money(sum(e["amount"] for e in parts), parts[0]["currency"]).as_json(),
+            "at": parts[0]["at"],
+            "note": parts[0]["note"],
+        }
+        for _, (*parts,) in groupby(back, key=itemgetter("transfer"))
+    ]
 
 
 def charged_lines(row: Row, usage: list[dict[str, Any]]) -> list[dict[str, str | None]]:

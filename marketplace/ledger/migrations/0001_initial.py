@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
             name='Transfer',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('grant', 'Grant'), ('charge', 'Charge'), ('expiry', 'Expiry')], max_length=10)),
+                ('kind', models.CharField(choices=[('grant', 'Grant'), ('charge', 'Charge'), ('expiry', 'Expiry'), ('refund', 'Refund')], max_length=10)),
                 ('reference', models.CharField(max_length=120, unique=True)),
                 ('run_id', models.UUIDField(db_index=True, null=True)),
                 ('price_id', models.BigIntegerField(null=True)),

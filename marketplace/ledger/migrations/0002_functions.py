@@ -9,4 +9,4 @@ from marketplace.sql import install
 
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("ledger", "0001_initial")]
-    operations: ClassVar = [install("ledger/guards.sql"), install("ledger/hold.sql"), install("ledger/capture.sql"), install("ledger/transfer.sql")]
+    operations: ClassVar = [install("ledger/guards.sql"), install("ledger/hold.sql"), install("ledger/capture.sql"), install("ledger/transfer.sql"), install("ledger/refund.sql")]

@@ -13,6 +13,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     consumes,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -25,6 +26,7 @@ from marketplace.ledger.capture import Share, captured, close, in_review, voided
 from marketplace.ledger.check import check
 from marketplace.ledger.hold import Want, hold
 from marketplace.ledger.models import Account, Entry
+from marketplace.ledger.refund import refund
 from marketplace.ledger.transfer import expire_credits, grant_credit
 
 amounts = st.integers(min_value=0, max_value=2_000)
@@ -43,6 +45,7 @@ class Ledger(RuleBasedStateMachine):
         open_prepaid(team=self.team)
         self.free, self.set_aside, self.taken, self.grants = 0, 0, 0, 0
         self.open: dict[UUID, int] = {}
+        self.refundable: dict[UUID, int] = {}
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
@@ -88,6 +91,21 @@ class Ledger(RuleBasedStateMachine):
             amount = int(self.open[run] * part)  # type: ignore[operator]
             closings[run] = captured(amount, [Share(revenue_account("kinora/glyph"), amount)])
         self.settle(closings)
+        self.refundable |= {run: int(c["amount"]) for run, c in closings.items() if c["amount"]}
+
+    @precondition(lambda self: self.refundable)
+    @rule(data=st.data())
+    def refund_one(self, data: st.DataObject) -> None:
+        run = data.draw(st.sampled_from(list(self.refundable)))
+        amount = data.draw(st.integers(1, self.refundable[run]))
+        reference = f"refund:{run}:{self.refundable[run]}"
+        for _ in range(2):  # the second is the same call again
+            refund(run=run, amount=amount, reference=reference, note="")
+        self.free += amount
+        self.taken -= amount
+        self.refundable[run] -= amount
+        if self.refundable[run] == 0:
+            del self.refundable[run]
 
     @rule(runs=consumes(holds))
     def void(self, runs: list[UUID]) -> None:

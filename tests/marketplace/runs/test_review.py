@@ -13,6 +13,7 @@ from marketplace import ids
 from marketplace.catalog.models import Release
 from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger.balance import balance
+from marketplace.ledger.refund import refund
 from marketplace.metering.models import MeterEvent
 from marketplace.metering.usage import usage
 from marketplace.runs.receipt import receipt
@@ -44,6 +45,12 @@ def test_the_decision_is_charged_and_the_receipt_adds_up(disputed: UUID, ada: Pe
     found = receipt(disputed, ada.team.id)
     assert found["usage"][0]["charged"] == "2"
     assert found["cost"]["given_back"]["nano"] == 2_000_000
+    assert found["refunds"] == []
+    refund(run=disputed, amount=1_500_000, reference="r", note="half a picture")
+    found = receipt(disputed, ada.team.id)
+    [back] = found["refunds"]
+    assert (back["amount"]["nano"], back["note"]) == (1_500_000, "half a picture")
+    assert sum(entry["amount"]["nano"] for entry in found["entries"]) == 0
     assert waiting() == []
 
 
