@@ -21,7 +21,9 @@ BEGIN
         SELECT w.* FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, key_id uuid, user_id bigint, release_id bigint,
              price_id bigint, quote_id uuid, inputs jsonb, inputs_digest text,
-             idempotency_key text, queue text, priority smallint, route jsonb)) AS w
+             idempotency_key text, queue text, priority smallint, route jsonb)) WITH ORDINALITY
+            AS w(run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
+                 inputs_digest, idempotency_key, queue, priority, route, place)
     ), entered_rows AS (
         INSERT INTO runs_run (id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
                               inputs_digest, idempotency_key, state, queue, priority, route,
@@ -36,7 +38,7 @@ BEGIN
           LEFT JOIN accounts_apikey k ON k.id = w.key_id
          WHERE w.key_id IS NULL
             OR (k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()))
-         ORDER BY w.team_id, w.idempotency_key, w.run_id
+         ORDER BY w.team_id, w.idempotency_key, w.place
         ON CONFLICT DO NOTHING
         RETURNING id
     )
