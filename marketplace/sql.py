@@ -1,18 +1,48 @@
-"""Install `.sql` files from migrations, so that functions live beside the room that owns them."""
+"""Install the `.sql` files that live beside the rooms: functions, triggers, what ORM cannot say.
 
+They are code, not history: after every `migrate` the database has the files' present text. A
+digest on a table says which text it has, so that nothing is done twice.
+"""
+
+import hashlib
+import re
 from pathlib import Path
+from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations import RunPython
-from django.db.migrations.state import StateApps
+from django.db import connection, transaction
 
 HERE = Path(__file__).resolve().parent
+ROOMS = ("ledger", "metering", "access", "runs")  # in the order of their imports
+DEFINED = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)\(", re.MULTILINE)
+MARKED = "SELECT to_regclass('runs_run'), obj_description(to_regclass('runs_run'))"
+# What a function gives cannot be replaced, so it is dropped; triggers hold on to theirs.
+DROP_SQL = """
+DO $$ DECLARE old regprocedure; BEGIN
+    FOR old IN SELECT oid FROM pg_proc WHERE proname = ANY ({names}) AND prokind = 'f'
+                  AND pronamespace = current_schema()::regnamespace
+                  AND prorettype <> 'trigger'::regtype
+    LOOP EXECUTE 'DROP FUNCTION ' || old; END LOOP; END $$"""
 
 
-def install(file: str) -> RunPython:
-    """A migration step that runs `marketplace/<file>`; the file uses CREATE OR REPLACE."""
+def texts() -> list[str]:
+    """Every room's files, guards first."""
+    return [
+        file.read_text()
+        for room in ROOMS
+        for file in sorted((HERE / room).glob("*.sql"), key=lambda f: (f.stem != "guards", f.stem))
+    ]
 
-    def run(_apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
-        editor.execute((HERE / file).read_text(), params=None)
 
-    return RunPython(run, RunPython.noop)
+def install(**_signal: Any) -> None:
+    """Bring the database to the files' present text, in one commit. Repeats safely."""
+    whole = "\n".join(texts())
+    mark = f"sql {hashlib.sha256(whole.encode()).hexdigest()}"
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(MARKED)
+        last_table, marked = cursor.fetchone()
+        if last_table is None or marked == mark:
+            return
+        names = "', '".join(DEFINED.findall(whole))
+        cursor.execute(DROP_SQL.format(names=f"ARRAY['{names}']"))
+        cursor.execute(whole)
+        cursor.execute(f"COMMENT ON TABLE runs_run IS '{mark}'")
