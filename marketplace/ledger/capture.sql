@@ -48,7 +48,8 @@ BEGIN
     ), closed AS (
         UPDATE ledger_hold h
            SET state = w.state, captured = w.amount,
-               closed_at = CASE WHEN w.state = 'in_review' THEN NULL ELSE now() END
+               closed_at = CASE WHEN w.state = 'in_review' THEN NULL ELSE now() END,
+               closed_xid = CASE WHEN w.state = 'in_review' THEN NULL ELSE pg_current_xact_id() END
           FROM wanted w WHERE h.run_id = w.run_id
         RETURNING h.run_id, h.state, h.captured
     ), transfer AS (

@@ -5,12 +5,28 @@ currency; triggers refuse anything else. System accounts get entries but their b
 never touched by a run. The functions that write here are the `.sql` files of this folder.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
 
 from marketplace.accounts.models import Team
+
+
+class TransactionId(models.Field[Any, Any]):
+    """The id of the transaction that wrote something, PostgreSQL's `xid8`.
+
+    Ids of rows and times come out of order with commits; only this tells what a reader of a later
+    snapshot has certainly seen: every id below `pg_snapshot_xmin`.
+    """
+
+    def db_type(self, connection: Any) -> str:
+        return "xid8"
+
+
+class PresentTransaction(Func):
+    function = "pg_current_xact_id"
+    output_field = TransactionId()
 
 
 class Account(models.Model):
@@ -65,6 +81,12 @@ class Transfer(models.Model):
     price_id = models.BigIntegerField(null=True)
     note = models.CharField(max_length=200, blank=True)
     event_at = models.DateTimeField()
+    xid = TransactionId(db_default=PresentTransaction(), editable=False)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["xid"], condition=Q(kind="refund"), name="transfer_refunds_by_xid")
+        ]
 
     def __str__(self) -> str:
         return self.reference
@@ -95,7 +117,7 @@ class Hold(models.Model):
         IN_REVIEW = "in_review"
 
     run_id = models.UUIDField(primary_key=True)
-    team = models.ForeignKey(Team, on_delete=models.PROTECT)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, db_index=False)
     currency = models.CharField(max_length=3)
     quoted = models.BigIntegerField()
     amount = models.BigIntegerField()
@@ -105,6 +127,7 @@ class Hold(models.Model):
     available_before = models.BigIntegerField(help_text="the team's spendable money before it")
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
+    closed_xid = TransactionId(null=True, editable=False)
 
     class Meta:
         constraints: ClassVar = [
@@ -115,6 +138,11 @@ class Hold(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["created_at"], condition=Q(state="open"), name="hold_open"),
+            models.Index(
+                fields=["closed_xid", "team"],
+                condition=Q(closed_xid__isnull=False),
+                name="hold_closed_by_xid",
+            ),
         ]
 
 
