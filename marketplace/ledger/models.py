@@ -13,7 +13,7 @@ from django.db.models import F, Func, Q
 from marketplace.accounts.models import Team
 
 
-class TransactionId(models.Field[Any, Any]):
+class TransactionId(models.Field):  # type: ignore[type-arg]
     """The id of the transaction that wrote something, PostgreSQL's `xid8`.
 
     Ids of rows and times come out of order with commits; only this tells what a reader of a later
