@@ -75,9 +75,9 @@ class Desk(Protocol):
     async def run(self, run_id: UUID) -> Row | None: ...
 
     async def runs(
-        self, team_id: UUID, *, before: UUID | None, state: str | None, limit: int
+        self, team_id: UUID, *, before: UUID | None, only: Mapping[str, str], limit: int
     ) -> Sequence[Row]:
-        """The team's runs, newest first."""
+        """The team's runs, newest first. only: state, project or end_user that they must have."""
         ...
 
     async def finished(self, run_id: UUID, seconds: float) -> Row | None:

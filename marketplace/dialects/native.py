@@ -8,6 +8,8 @@ from uuid import UUID
 import orjson
 
 from marketplace import body, errors, ids
+from marketplace.access import attribution
+from marketplace.access.attribution import Attribution
 from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row
 from marketplace.metering.binding import Bound
 from marketplace.metering.offer import Offer, named
@@ -17,7 +19,7 @@ from marketplace.runs.receipt import drawn
 from marketplace.runs.submit import Admission, cost_limit, digest, prepare
 from marketplace.runs.view import TERMINAL, as_json
 
-FIELDS = ("model", "inputs", "quote", "max_cost", "wait")
+FIELDS = ("model", "inputs", "quote", "max_cost", "wait", "user")
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 LONGEST_WAIT = 60
 LARGEST_PAGE = 100
@@ -29,11 +31,12 @@ async def create(desk: Desk, request: Request) -> Reply:
     wish = body.read(request.body)
     wait = checked(wish)
     key = idempotency_key(request)
+    whose = attribution.attribution(header=request.headers.get, user=wish.get("user"))
     try:
-        admission = await priced(desk, wish, caller, key)
+        admission = await priced(desk, wish, caller, key, whose)
     except errors.KinoraError:
         # A retry gets its first run even if the quote has expired or the price risen since.
-        if key and (row := await desk.earlier(caller.team_id, key, digest(wish))):
+        if key and (row := await desk.earlier(caller.team_id, key, digest(wish, whose))):
             return Reply(as_json(row))
         raise
     admitted = await desk.admit(admission)
@@ -43,7 +46,9 @@ async def create(desk: Desk, request: Request) -> Reply:
     return Reply(as_json(row), 200 if admitted.replayed else 201)
 
 
-async def priced(desk: Desk, wish: Row, caller: Caller, key: str | None) -> Admission:
+async def priced(
+    desk: Desk, wish: Row, caller: Caller, key: str | None, whose: Attribution
+) -> Admission:
     quote = await bound(desk, wish.get("quote"), caller)
     return prepare(
         offer=chosen(await desk.offers(), wish.get("model"), quote),
@@ -54,6 +59,7 @@ async def priced(desk: Desk, wish: Row, caller: Caller, key: str | None) -> Admi
         idempotency_key=key,
         quote=quote,
         max_cost=cost_limit(wish.get("max_cost")),
+        attribution=whose,
     )
 
 
@@ -136,7 +142,7 @@ async def listing(desk: Desk, request: Request) -> Reply:
     rows = await desk.runs(
         caller.team_id,
         before=cursor(request.query.get("cursor")),
-        state=state(request.query.get("state")),
+        only=narrowed(request.query),
         limit=limit + 1,
     )
     page = [as_json(row) for row in rows[:limit]]
@@ -157,8 +163,18 @@ def cursor(text: str | None) -> UUID | None:
     return before
 
 
-def state(text: str | None) -> str | None:
-    if text is not None and text not in Run.State.values:
+def narrowed(query: Mapping[str, str]) -> dict[str, str]:
+    """What a list is narrowed to. Raises InvalidInput."""
+    checks = {
+        "state": lambda text, _: state(text),
+        "project": attribution.project_tag,
+        "end_user": attribution.end_user,
+    }
+    return {name: check(query[name], name) for name, check in checks.items() if name in query}
+
+
+def state(text: str) -> str:
+    if text not in Run.State.values:
         raise errors.InvalidInput(
             f"state must be one of {', '.join(Run.State.values)}.", param="state"
         )

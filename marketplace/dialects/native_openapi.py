@@ -25,6 +25,8 @@ NO_TEXT: Schema = {"type": ["string", "null"]}
 NO_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 NO_NUMBER: Schema = {"type": ["number", "null"]}
 NO_WHOLE: Schema = {"type": ["integer", "null"]}
+PROJECT: Schema = {"type": "string", "minLength": 1, "maxLength": 64}
+END_USER: Schema = {"type": "string", "minLength": 1, "maxLength": 128}
 
 SCHEMAS: dict[str, Schema] = {
     "Money": thing(
@@ -71,6 +73,8 @@ SCHEMAS: dict[str, Schema] = {
         state={"enum": ["queued", "running", "succeeded", "failed", "cancelled"]},
         outcome=NO_TEXT,
         inputs={"type": "object"},
+        project=NO_TEXT,
+        end_user=NO_TEXT,
         created_at=TIME,
         started_at=NO_TIME,
         finished_at=NO_TIME,
@@ -102,6 +106,12 @@ SCHEMAS: dict[str, Schema] = {
                 "description": "Refuse the run where it may cost more, in major units.",
                 "examples": ["0.05"],
             },
+            "user": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 128,
+                "description": "Your own user that this run is for; visible ASCII.",
+            },
             "wait": {
                 "type": "number",
                 "minimum": 0,
@@ -117,6 +127,8 @@ SCHEMAS: dict[str, Schema] = {
         state=TEXT,
         outcome=NO_TEXT,
         inputs={"type": "object"},
+        project=NO_TEXT,
+        end_user=NO_TEXT,
         created_at=TIME,
         started_at=NO_TIME,
         finished_at=NO_TIME,
@@ -220,7 +232,19 @@ def create() -> Schema:
                 "in": "header",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
                 "description": "The same key and body is the same run, however often it is sent.",
-            }
+            },
+            {
+                "name": "X-Kinora-Project",
+                "in": "header",
+                "schema": PROJECT,
+                "description": "A tag of yours, to count and limit this run by.",
+            },
+            {
+                "name": "X-Kinora-End-User",
+                "in": "header",
+                "schema": END_USER,
+                "description": "The same as the body's `user`.",
+            },
         ],
         requestBody={
             "required": True,
@@ -244,6 +268,8 @@ def listing() -> Schema:
                 "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
             },
             {"name": "state", "in": "query", "schema": states},
+            {"name": "project", "in": "query", "schema": PROJECT},
+            {"name": "end_user", "in": "query", "schema": END_USER},
         ],
     )
 

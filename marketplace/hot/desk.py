@@ -24,10 +24,8 @@ from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
 EARLIER_SQL = RUN_SQL.format(
     where="WHERE r.team_id = %s AND r.idempotency_key = %s AND r.inputs_digest = %s"
 )
-PAGE_SQL = RUN_SQL.format(
-    where="""WHERE r.team_id = %s AND r.id < %s AND (%s::text IS NULL OR r.state = %s)
-             ORDER BY r.id DESC LIMIT %s"""
-)
+PAGE = "WHERE r.team_id = %s AND r.id < %s{narrowed} ORDER BY r.id DESC LIMIT %s"
+NARROWING = {name: f" AND r.{name} = %s" for name in ("state", "project", "end_user")}
 ADMITTED = frozenset({"ok", "replayed"})
 LAST = UUID(int=(1 << 128) - 1)
 CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
@@ -77,10 +75,12 @@ class HotDesk:
         return await self.reading.get(run_id)
 
     async def runs(
-        self, team_id: UUID, *, before: UUID | None, state: str | None, limit: int
+        self, team_id: UUID, *, before: UUID | None, only: Mapping[str, str], limit: int
     ) -> Sequence[Row]:
-        values = [team_id, before or LAST, state, state, limit]
-        return [read(text) for (text,) in await self.database.rows(PAGE_SQL, values)]
+        narrowed = "".join(NARROWING[name] for name in only)
+        sql = RUN_SQL.format(where=PAGE.format(narrowed=narrowed))
+        values = [team_id, before or LAST, *only.values(), limit]
+        return [read(text) for (text,) in await self.database.rows(sql, values)]
 
     async def finished(self, run_id: UUID, seconds: float) -> Row | None:
         return await self.watch.finished(run_id, seconds)
@@ -119,6 +119,8 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "release": offer.version,
         "state": "queued",
         "inputs": admission.inputs,
+        "project": admission.attribution.project,
+        "end_user": admission.attribution.end_user,
         "created_at": answer.admitted_at,
         "waiting_seconds": 0.0,
         "attempt": 0,

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from marketplace import ids
+from marketplace.access.attribution import END_USER, PROJECT
 from marketplace.accounts.models import Team
 from marketplace.errors import NotFound
 from marketplace.ledger.balance import balance
@@ -24,6 +25,7 @@ from marketplace.runs.receipt import receipt
 from marketplace.runs.view import links
 
 PAGE = 50
+MARKS = {"project": PROJECT, "end_user": END_USER}  # what the list can be narrowed by
 
 
 def run_uuid(public_id: str) -> UUID:
@@ -38,14 +40,19 @@ def run_uuid(public_id: str) -> UUID:
 @require_GET
 def index(request: HttpRequest, team: Team) -> HttpResponse:
     """Fifty runs, newest first; `before` names the last one of the page before."""
-    runs = Run.objects.filter(team=team).select_related("release__model__lab").order_by("-id")
+    asked = {name: request.GET.get(name, "") for name in MARKS}
+    only = {name: value for name, value in asked.items() if MARKS[name].fullmatch(value)}
+    runs = Run.objects.filter(team=team, **only).order_by("-id")
+    runs = runs.select_related("release__model__lab")
     if before := ids.private("run", request.GET.get("before", "")):
         runs = runs.filter(id__lt=before)
     page = list(runs[: PAGE + 1])
     holds = {hold.run_id: hold for hold in Hold.objects.filter(run_id__in=[r.id for r in page])}
     rows = [{"run": run, "hold": holds.get(run.id), "took": took(run)} for run in page[:PAGE]]
     more = page[PAGE - 1].public_id if len(page) > PAGE else ""
-    return render(request, "runs/index.html", {"rows": rows, "more": more})
+    older = urlencode(only | {"before": more})
+    context = {"rows": rows, "more": more, "older": older, "only": only}
+    return render(request, "runs/index.html", context)
 
 
 def took(run: Run) -> timedelta | None:

@@ -46,6 +46,8 @@ class Run(models.Model):
     inputs = models.JSONField()
     inputs_digest = models.BinaryField(max_length=32)
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - NULL is "none"
+    project = models.CharField(max_length=64, blank=True, default="", db_default="")
+    end_user = models.CharField(max_length=128, blank=True, default="", db_default="")
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome, null=True)  # noqa: DJ001 - not yet
     queue = models.CharField(max_length=40)
@@ -82,6 +84,14 @@ class Run(models.Model):
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
             models.Index(fields=["team", "-id"], name="run_by_team"),
+            models.Index(
+                fields=["team", "project", "-id"], condition=~Q(project=""), name="run_by_project"
+            ),
+            models.Index(
+                fields=["team", "end_user", "-id"],
+                condition=~Q(end_user=""),
+                name="run_by_end_user",
+            ),
         ]
 
     def __str__(self) -> str:

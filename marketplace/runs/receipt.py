@@ -47,8 +47,16 @@ def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
     run = as_json(row)
     currency, cost = row["currency"] or "USD", run["cost"]
     before, captured = row["available_before"] or 0, row["captured"] or 0
-    kept = ("model", "release", "state", "outcome", "inputs", "created_at", "started_at")
-    times = ("finished_at", "waiting_seconds", "running_seconds", "attempts", "route")
+    kept = ("model", "release", "state", "outcome", "inputs", "project", "end_user")
+    times = (
+        "created_at",
+        "started_at",
+        "finished_at",
+        "waiting_seconds",
+        "running_seconds",
+        "attempts",
+        "route",
+    )
     return {
         "run": run["id"],
         **{name: run[name] for name in kept + times},

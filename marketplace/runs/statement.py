@@ -28,7 +28,7 @@ CONTENT_TYPE = "application/x-ndjson"
 DAY = 86_400_000  # ids are made by the web's clocks, created_at by the database's: far within a day
 RUNS_SQL = """
 SELECT r.id, l.slug || '/' || m.slug || '@' || e.version AS release, r.price_id, r.created_at,
-       r.finished_at, r.inputs, r.state, r.outcome,
+       r.finished_at, r.inputs, r.project, r.end_user, r.state, r.outcome,
        h.state AS hold_state, h.quoted, h.amount AS held, h.captured,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'unit', u.unit, 'requested', trim_scale(u.requested)::text,
@@ -121,7 +121,10 @@ def run_line(row: Row, price_sha256: str, price: Row) -> dict[str, Any]:
         "created_at": row["created_at"].isoformat(),
         "finished_at": row["finished_at"].isoformat(),
         "inputs_sha256": sha256(row["inputs"]),
-        **{name: row[name] for name in ("inputs", "state", "outcome", "hold_state")},
+        **{
+            name: row[name]
+            for name in ("inputs", "project", "end_user", "state", "outcome", "hold_state")
+        },
         **{f"{name}_nano": row[name] for name in ("quoted", "held", "captured")},
         "usage": row["usage"],
         "lines": charged_lines(row, price),

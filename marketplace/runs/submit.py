@@ -16,6 +16,7 @@ import orjson
 from django.db import connection, transaction
 
 from marketplace import errors, ids
+from marketplace.access.attribution import NOBODY, Attribution
 from marketplace.metering import binding
 from marketplace.metering.binding import Bound
 from marketplace.metering.inputs import validated
@@ -47,6 +48,7 @@ class Admission:
     price_id: int
     price_version: int
     quoted: int
+    attribution: Attribution = NOBODY
 
 
 def prepare(
@@ -59,6 +61,7 @@ def prepare(
     idempotency_key: str | None,
     quote: Bound | None,
     max_cost: int | None,
+    attribution: Attribution = NOBODY,
 ) -> Admission:
     """Check and price a request. quote: the team's stored one, where the body names one.
 
@@ -76,18 +79,20 @@ def prepare(
         user_id=user_id,
         offer=offer,
         inputs=inputs,
-        digest=digest(body),
+        digest=digest(body, attribution),
         idempotency_key=idempotency_key,
         quote_id=quote.id if quote else None,
         price_id=quote.price_id if quote else offer.price_id,
         price_version=quote.price_version if quote else offer.price_version,
         quoted=quoted,
+        attribution=attribution,
     )
 
 
-def digest(body: Mapping[str, Any]) -> bytes:
-    """SHA-256 of what was asked for; two bodies with the same one ask for the same run."""
+def digest(body: Mapping[str, Any], attribution: Attribution = NOBODY) -> bytes:
+    """SHA-256 of what was asked for, and for whom; who asks for the same asks for one run."""
     asked = {name: body[name] for name in DIGESTED if body.get(name) is not None}
+    asked |= attribution.as_json()
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -144,6 +149,8 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "inputs": admission.inputs,
         "inputs_digest": admission.digest.hex(),
         "idempotency_key": admission.idempotency_key,
+        "project": admission.attribution.project,
+        "end_user": admission.attribution.end_user,
         "quoted": admission.quoted,
         "amount": admission.quoted,
         "currency": offer.currency,

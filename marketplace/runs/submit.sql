@@ -1,7 +1,8 @@
 -- T1. Admit many runs in one call and one commit: run, hold, outbox.
 --
 -- items: [{run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
---          inputs_digest (hex), idempotency_key, quoted, amount, currency, queue, priority, route}].
+--          inputs_digest (hex), idempotency_key, project, end_user, quoted, amount, currency, queue,
+--          priority, route}].
 -- Gives per item, by its place from 1: `ok`, `replayed` (same idempotency key and body, the first
 -- run's id), `idempotency_conflict`, `insufficient_balance` (what is available), `key_revoked`,
 -- `team_locked`, `release_retired`. All but the first write nothing. Repeats safely: an item whose
@@ -21,16 +22,18 @@ BEGIN
         SELECT w.* FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, key_id uuid, user_id bigint, release_id bigint,
              price_id bigint, quote_id uuid, inputs jsonb, inputs_digest text,
-             idempotency_key text, queue text, priority smallint, route jsonb)) WITH ORDINALITY
+             idempotency_key text, project text, end_user text, queue text, priority smallint,
+             route jsonb)) WITH ORDINALITY
             AS w(run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
-                 inputs_digest, idempotency_key, queue, priority, route, place)
+                 inputs_digest, idempotency_key, project, end_user, queue, priority, route, place)
     ), entered_rows AS (
         INSERT INTO runs_run (id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
-                              inputs_digest, idempotency_key, state, queue, priority, route,
-                              attempt, worker, created_at)
+                              inputs_digest, idempotency_key, project, end_user, state, queue,
+                              priority, route, attempt, worker, created_at)
         SELECT w.run_id, w.team_id, w.key_id, w.user_id, w.release_id, w.price_id, w.quote_id,
-               w.inputs, decode(w.inputs_digest, 'hex'), w.idempotency_key, 'queued', w.queue,
-               w.priority, w.route, 0, '', now()
+               w.inputs, decode(w.inputs_digest, 'hex'), w.idempotency_key,
+               coalesce(w.project, ''), coalesce(w.end_user, ''), 'queued', w.queue, w.priority,
+               w.route, 0, '', now()
           FROM wanted w
           JOIN accounts_team t ON t.id = w.team_id AND t.status = 'active'
           JOIN catalog_release r ON r.id = w.release_id AND r.published_at <= now()

@@ -27,7 +27,8 @@ SELECT row_to_json(v)::text FROM (
                AS waiting_seconds,
            extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8
                AS running_seconds,
-           r.attempt, r.route, r.queue, r.worker, r.error, r.cancel_requested_at,
+           r.project, r.end_user, r.attempt, r.route, r.queue, r.worker, r.error,
+           r.cancel_requested_at,
            h.state AS hold_state, h.currency, h.quoted, h.amount AS held, h.captured,
            h.available_before, p.version AS price_version, p.lines AS price_lines,
            CASE WHEN g.run_id IS NOT NULL AND r.state = 'running' THEN json_build_object(
@@ -70,6 +71,8 @@ def as_json(row: Row) -> dict[str, Any]:
         "state": row["state"],
         "outcome": row["outcome"],
         "inputs": row["inputs"],
+        "project": row["project"] or None,
+        "end_user": row["end_user"] or None,
         "created_at": row["created_at"],
         "started_at": row["started_at"],
         "finished_at": row["finished_at"],

@@ -111,6 +111,12 @@ def as_json(value: object) -> str:
 
 
 @register.filter
+def said_name(name: str) -> str:
+    """`end_user` as a person reads it."""
+    return name.replace("_", " ").capitalize()
+
+
+@register.filter
 def outcome(name: str) -> str:
     return words.OUTCOMES.get(name, name)
 
