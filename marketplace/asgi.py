@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 django = get_asgi_application()
 
 from marketplace import assets  # noqa: E402 - Django is set up above
-from marketplace.hot.app import Hot  # noqa: E402
+from marketplace.hot.app import Hot, is_hot  # noqa: E402
 from marketplace.limits import Bounded  # noqa: E402
 
 bounded = Bounded(django)
@@ -44,10 +44,6 @@ class Web:
         await receive()
         await self.hot.desk.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def is_hot(path: str) -> bool:
-    return path.startswith("/api/v1/runs") or path == "/healthz"
 
 
 application = Web()

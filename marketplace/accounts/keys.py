@@ -19,6 +19,7 @@ from marketplace.errors import NotAuthenticated
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "kin_live_"
 SHAPE = re.compile(r"kin_(live|test)_[0-9A-Za-z]{36}")
+SCHEMES = ("bearer", "key", "token")
 SCOPES = ("run", "read")
 SHOWN = len(PREFIX) + 6
 
@@ -44,14 +45,16 @@ def digest(key: str) -> bytes:
 def presented(authorization: str) -> bytes:
     """The digest of the key in an Authorization header. Asks no database.
 
-    Raises NotAuthenticated where there is none or its checksum is wrong.
+    Clients of other services say `Key` or `Token` for `Bearer`, and may put an id and a colon
+    before the key. Raises NotAuthenticated where there is none or its checksum is wrong.
     """
-    scheme, _, key = authorization.strip().partition(" ")
-    if scheme.lower() != "bearer" or not key:
+    scheme, _, said = authorization.strip().partition(" ")
+    if scheme.lower() not in SCHEMES or not said:
         raise NotAuthenticated("Send your API key as `Authorization: Bearer kin_live_…`.")
-    if not well_formed(key.strip()):
+    key = said.strip().rpartition(":")[2]
+    if not well_formed(key):
         raise NotAuthenticated("This is not an API key: its checksum is wrong.")
-    return digest(key.strip())
+    return digest(key)
 
 
 def create(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from marketplace.access.authorise import Scope
+from marketplace.errors import KinoraError
 from marketplace.metering.binding import Bound
 from marketplace.metering.offer import Offer
 from marketplace.runs.submit import Admission
@@ -25,20 +26,40 @@ class Caller:
     scopes: frozenset[str]
 
 
+def nobody_left() -> bool:
+    return False
+
+
+@dataclass(slots=True, eq=False)
+class Trail:
+    """left: tells whether the client of the request is gone. asked: team and digest of its run."""
+
+    left: Callable[[], bool] = nobody_left
+    asked: tuple[UUID, bytes] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request whose body has been read. headers: lower-case names; body: its bytes."""
+    """An HTTP request. headers: lower-case names; path: percent-decoded.
+
+    body: its bytes; empty where the route streams, which reads `chunks` instead.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    chunks: AsyncIterator[bytes] | None = None
+    trail: Trail = field(default_factory=Trail)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """body: anything that JSON can say, or an iterator of server-sent events."""
+    """body: anything that JSON can say, bytes as they are, or an iterator of bytes to stream.
+
+    Bytes name their content type in the headers; a stream without one is server-sent events.
+    """
 
     body: Any
     status: int = 200
@@ -66,7 +87,10 @@ class Desk(Protocol):
 
     async def bound(self, quote_id: UUID, team_id: UUID) -> Bound | None: ...
 
-    async def admit(self, admission: Admission) -> Admitted: ...
+    async def admit(self, admission: Admission, trail: Trail) -> Admitted:
+        """A request without an idempotency key that repeats one whose client was gone before its
+        answer gets that one's run, as replayed. Raises the errors of `runs.submit.refusal`."""
+        ...
 
     async def earlier(self, team_id: UUID, idempotency_key: str, digest: bytes) -> Row | None:
         """The run that this key and body made before."""
@@ -100,8 +124,25 @@ Handler = Callable[..., Awaitable[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """pattern: a path whose `{run}` is a run's public id."""
+    """pattern: a path; `{name}` is one segment of it, `{name:path}` one or more.
+
+    streams: the handler reads the body itself, as it comes, and bounds it.
+    """
 
     method: str
     pattern: str
     handler: Handler
+    streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A dialect as the hot path serves it: what lies below its prefixes, and how it says errors.
+
+    stamps: response headers that carry the request's id, where the reply does not set them.
+    """
+
+    prefixes: tuple[str, ...]
+    routes: tuple[Route, ...]
+    refused: Callable[[KinoraError], Reply]
+    stamps: tuple[str, ...] = ("request-id",)

@@ -10,7 +10,7 @@ import orjson
 from marketplace import body, errors, ids
 from marketplace.access import attribution
 from marketplace.access.attribution import Attribution
-from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row
+from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row, Surface
 from marketplace.metering.binding import Bound
 from marketplace.metering.offer import Offer, named
 from marketplace.runs import stream_ticket
@@ -39,7 +39,7 @@ async def create(desk: Desk, request: Request) -> Reply:
         if key and (row := await desk.earlier(caller.team_id, key, digest(wish, whose))):
             return Reply(as_json(row))
         raise
-    admitted = await desk.admit(admission)
+    admitted = await desk.admit(admission, request.trail)
     row = admitted.row
     if wait and row["state"] not in TERMINAL:
         row = await desk.finished(UUID(row["id"]), wait) or row
@@ -227,3 +227,10 @@ ROUTES = (
     Route("GET", "/api/v1/runs/{run}/events", events),
     Route("GET", "/api/v1/runs/{run}/receipt", receipt),
 )
+
+
+def refused(error: errors.KinoraError) -> Reply:
+    return Reply(error.as_json(), error.status, error.headers())
+
+
+SURFACE = Surface(("/api/v1/runs",), ROUTES, refused)

@@ -7,11 +7,12 @@ from uuid import UUID
 import orjson
 
 from marketplace.access.authorise import Scope, authorise
-from marketplace.dialects.contract import Admitted, Caller, Request, Row
+from marketplace.dialects.contract import Admitted, Caller, Request, Row, Trail
 from marketplace.hot.batch import Answer, Batch
 from marketplace.hot.cache import Cache
 from marketplace.hot.database import Database
 from marketplace.hot.hints import Hints
+from marketplace.hot.losses import Losses
 from marketplace.hot.reading import Reading
 from marketplace.hot.watch import Watch
 from marketplace.metering import binding
@@ -39,6 +40,7 @@ class HotDesk:
         self.cache = Cache(self.database)
         self.hints = Hints(self.database)
         self.batch = Batch(self.database, self.hints.tell)
+        self.losses = Losses()
         self.watch = Watch(self.database)
         self.reading: Reading[UUID, Row] = Reading(self.read_runs)
 
@@ -59,11 +61,17 @@ class HotDesk:
         rows = await self.database.rows(BOUND_SQL, [quote_id, team_id])
         return binding.read(rows[0][0]) if rows else None
 
-    async def admit(self, admission: Admission) -> Admitted:
+    async def admit(self, admission: Admission, trail: Trail) -> Admitted:
+        asked = admission.team_id, admission.digest
+        if not admission.idempotency_key and (lost := self.losses.claim(asked)):
+            self.losses.begin(asked, lost, trail)
+            return Admitted(await self.run(lost) or {}, replayed=True)
         item = to_item(admission)
         answer = await self.batch.admit(item)
         if answer.code not in ADMITTED or answer.run_id is None:
             raise refusal(answer.code, admission, answer.available)
+        if not admission.idempotency_key:
+            self.losses.begin(asked, answer.run_id, trail)
         if answer.run_id == admission.run_id:  # also where a call was repeated after a lost answer
             return Admitted(fresh_row(admission, item, answer), replayed=False)
         return Admitted(await self.run(answer.run_id) or {}, replayed=True)

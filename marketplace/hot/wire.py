@@ -1,0 +1,114 @@
+"""HTTP over ASGI: requests in, with bodies bounded; replies out, whole or streamed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from django.conf import settings
+
+from marketplace.dialects.contract import Reply, Request
+from marketplace.errors import TooLarge
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Heads = list[tuple[bytes, bytes]]
+BODY_BYTES: int = settings.BODY_BYTES
+
+
+async def read(scope: Scope, receive: Receive, *, streams: bool) -> Request:
+    """The request, with its body or a stream of it. Raises TooLarge before all has been read."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    plain = scope["method"] in ("GET", "HEAD")
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        headers=headers,
+        body=b"" if plain or streams else await whole_body(headers, receive),
+        chunks=chunks(receive) if streams else None,
+    )
+
+
+async def whole_body(headers: dict[str, str], receive: Receive) -> bytes:
+    declared = headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > BODY_BYTES:
+        raise too_large()
+    body = b""
+    async for chunk in chunks(receive):
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise too_large()
+    return body
+
+
+async def chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """The body as it comes; ends early where the client leaves."""
+    while True:
+        message = await receive()
+        yield bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return
+
+
+def too_large() -> TooLarge:
+    return TooLarge(f"The body is larger than {BODY_BYTES:,} bytes.", param="body")
+
+
+def left(receive: Receive) -> bool:
+    """Whether the client of a request whose body has been read is gone. Waits for nothing."""
+    asked: Any = receive()
+    try:
+        asked.send(None)
+    except StopIteration as said:
+        return bool(said.value["type"] == "http.disconnect")
+    asked.close()
+    return False
+
+
+async def answer(reply: Reply, heads: Heads, send: Send) -> None:
+    whole = isinstance(reply.body, bytes)
+    body = reply.body if whole else orjson.dumps(reply.body)
+    if not whole:
+        heads.append((b"content-type", b"application/json"))
+    heads.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": heads})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def stream(reply: Reply, heads: Heads, receive: Receive, send: Send) -> None:
+    """Send chunks until they end or the client goes."""
+    if not any(name == b"content-type" for name, _ in heads):
+        heads.append((b"content-type", b"text/event-stream"))
+    heads.append((b"x-accel-buffering", b"no"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": heads})
+    sending = asyncio.ensure_future(send_all(reply.body, send))
+    leaving = asyncio.ensure_future(gone(receive))
+    await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+    for task in (sending, leaving):
+        task.cancel()
+    await asyncio.gather(sending, leaving, return_exceptions=True)
+
+
+async def send_all(chunks: AsyncIterator[bytes], send: Send) -> None:
+    async for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def head(reply: Reply, stamps: tuple[str, ...], request_id: str) -> Heads:
+    """The reply's own headers, the request's id, and what every reply has."""
+    said = {name.lower(): value for name, value in reply.headers.items()}
+    given = dict.fromkeys(stamps, request_id) | said
+    return [
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *((name.encode(), value.encode()) for name, value in given.items()),
+    ]
