@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from marketplace import environment as env
 from marketplace.embedded import places
 
@@ -44,6 +46,7 @@ INSTALLED_APPS = [
     "marketplace.metering",
     "marketplace.media",
     "marketplace.fleet",
+    "marketplace.webhooks",
     "marketplace.runs",
     "marketplace.pages",
 ]
@@ -221,6 +224,17 @@ SPECTACULAR_SETTINGS = {
 BODY_BYTES = 1_000_000  # largest JSON body
 BODY_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
+
+# ── webhooks ──────────────────────────────────────────────────────────────────────────────────
+
+# Deliveries to 127.0.0.1 without TLS, for tests on one machine.
+ALLOW_LOOPBACK_WEBHOOKS = env.boolean("KINORA_ALLOW_LOOPBACK_WEBHOOKS", default=False)
+if ALLOW_LOOPBACK_WEBHOOKS and (PRODUCTION or DATABASE_URL):
+    raise ImproperlyConfigured("KINORA_ALLOW_LOOPBACK_WEBHOOKS is for the embedded stack only.")
+# Scheme → what renders a run's row and an event into a body; see webhooks/schemes.py.
+WEBHOOK_RENDERERS = {
+    "standard": "marketplace.runs.told.render",
+}
 
 # ── runs ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -142,4 +142,5 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "captured": 0,
         "price_version": admission.price_version,
         "outputs": None,
+        "webhooks": admission.webhooks,
     }

@@ -57,6 +57,7 @@ class Run(models.Model):
     worker = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True, help_text="of the present attempt")
+    webhooks = models.JSONField(default=list, help_text="of webhooks.targets.target")
     ticket = models.JSONField(null=True, help_text="the partner's receipt of the job")
     cancel_requested_at = models.DateTimeField(null=True)
     error = models.JSONField(null=True)

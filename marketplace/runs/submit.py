@@ -6,7 +6,7 @@ the rest in one commit; the hot path calls it in batches, `submit_now` alone.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,6 +49,7 @@ class Admission:
     price_version: int
     quoted: int
     attribution: Attribution = NOBODY
+    webhooks: Sequence[Mapping[str, Any]] = ()
 
 
 def prepare(
@@ -62,10 +63,12 @@ def prepare(
     quote: Bound | None,
     max_cost: int | None,
     attribution: Attribution = NOBODY,
+    webhooks: Sequence[Mapping[str, Any]] = (),
 ) -> Admission:
     """Check and price a request. quote: the team's stored one, where the body names one.
 
-    max_cost: nano-units. Raises InvalidInput, QuoteUnusable, CostAboveLimit.
+    max_cost: nano-units. webhooks: of `webhooks.targets.target`.
+    Raises InvalidInput, QuoteUnusable, CostAboveLimit.
     """
     inputs = validated(offer, body.get("inputs"))
     if quote:
@@ -86,6 +89,7 @@ def prepare(
         price_version=quote.price_version if quote else offer.price_version,
         quoted=quoted,
         attribution=attribution,
+        webhooks=webhooks,
     )
 
 
@@ -157,6 +161,7 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "queue": offer.queue,
         "priority": 0,
         "route": {"supplier": offer.adapter, "reason": "waiting"},
+        "webhooks": admission.webhooks,
     }
 
 

@@ -28,7 +28,7 @@ SELECT row_to_json(v)::text FROM (
            extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8
                AS running_seconds,
            r.project, r.end_user, r.attempt, r.route, r.queue, r.worker, r.error,
-           r.cancel_requested_at,
+           r.cancel_requested_at, r.webhooks,
            h.state AS hold_state, h.currency, h.quoted, h.amount AS held, h.captured,
            h.available_before, p.version AS price_version, p.lines AS price_lines,
            CASE WHEN g.run_id IS NOT NULL AND r.state = 'running' THEN json_build_object(

@@ -15,6 +15,7 @@ from marketplace.ledger.models import Hold
 from marketplace.metering.offer import load_offers
 from marketplace.runs.models import Outbox, Run
 from marketplace.runs.submit import ADMIT_SQL, Admission, prepare, submit_now, to_item
+from marketplace.webhooks.targets import target
 from tests.conftest import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)  # the database's clock has to move on
@@ -107,3 +108,12 @@ def test_a_page_without_money_is_told_what_is_missing(ada: Person, still: Releas
     assert refused.value.facts["missing"]["nano"] == 1_000_000
     assert not Run.objects.exists()
     assert not Hold.objects.exists()
+
+
+def test_a_run_keeps_the_webhooks_that_it_was_given(ada: Person, still: Release) -> None:
+    hook = target(url="https://example.com/hook", events=["run.started", "run.finished"])
+    wish = prepared(ada, webhooks=[hook])
+
+    assert admit(wish, prepared(ada))[0] == ("ok", wish.run_id)
+    assert Run.objects.get(id=wish.run_id).webhooks == [hook]
+    assert Run.objects.exclude(id=wish.run_id).get().webhooks == []

@@ -1,0 +1,1 @@
+"""Tell people's servers what happened: endpoints, deliveries, signatures, retries."""
