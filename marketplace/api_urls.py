@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 
 from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
-from marketplace.metering.api import Models, OneModel, Quotes, Usage
+from marketplace.metering.api import Models, OneModel, Prices, Quotes, Usage
 from marketplace.runs.api import Outputs, Statement
 
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     path("v1/keys/<str:key>", OneKey.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model>", OneModel.as_view()),
+    path("v1/prices", Prices.as_view()),
     path("v1/quotes", Quotes.as_view()),
     path("v1/usage", Usage.as_view()),
     path("v1/usage/statement", Statement.as_view()),

@@ -70,11 +70,19 @@ class KeyAuthentication(BaseAuthentication):
         return "Bearer"
 
 
+class OptionalKey(KeyAuthentication):
+    """A key where one is sent; nobody where none is."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:  # type: ignore[override]
+        return super().authenticate(request) if "Authorization" in request.headers else None
+
+
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the OpenAPI document names our keys."""
 
     target_class = KeyAuthentication
     name = "key"
+    match_subclasses = True
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "kin_live_…"}
@@ -124,6 +132,11 @@ def team_of(request: Request) -> Team:
     return presented_key(request).team
 
 
+def team_if_any(request: Request) -> Team | None:
+    """The team of the key that was sent, on views that take none too."""
+    return request.auth.team if isinstance(request.auth, ApiKey) else None
+
+
 def render_error(fault: Exception, context: Mapping[str, Any]) -> Response:
     """Any error in the one shape of the API. What is not foreseen is logged and told as 500."""
     error = fault if isinstance(fault, errors.KinoraError) else translated(fault)
@@ -149,6 +162,12 @@ class OpenView(APIView):
 
     def get_exception_handler(self) -> Any:
         return render_error
+
+
+class OptionalKeyView(OpenView):
+    """What anybody may call, and a team sees as its own."""
+
+    authentication_classes = (OptionalKey,)
 
 
 class KeyView(OpenView):

@@ -8,7 +8,13 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.accounts.api import KeyView, OpenView, body_of, team_of
+from marketplace.accounts.api import (
+    KeyView,
+    OptionalKeyView,
+    body_of,
+    team_if_any,
+    team_of,
+)
 from marketplace.errors import InvalidInput
 from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
@@ -29,6 +35,34 @@ PRICE_LINE = {
         "unit_price": {"type": "string", "description": "Major units of the currency, exact."},
     },
 }
+EVIDENCE: dict[str, Any] = {
+    "version": {"type": "integer"},
+    "segment": {
+        "type": "string",
+        "description": "`list`, `team:<uuid>` where it was agreed with the team, `window:<id>`.",
+    },
+    "currency": {"type": "string"},
+    "effective_from": {"type": "string", "format": "date-time"},
+    "digest": {"type": "string", "description": "SHA-256 of what the version says, hex."},
+}
+PRICED: dict[str, Any] = {**EVIDENCE, "lines": {"type": "array", "items": PRICE_LINE}}
+PRICE = {"type": "object", "properties": PRICED}
+PRICE_LIST = {
+    "type": "object",
+    "properties": {
+        "data": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "model": {"type": "string"},
+                    "release": {"type": "string"},
+                    **PRICED,
+                },
+            },
+        }
+    },
+}
 MODEL = {
     "type": "object",
     "properties": {
@@ -43,14 +77,7 @@ MODEL = {
             "properties": {"kind": {"type": "string"}, "content_type": {"type": "string"}},
         },
         "input_schema": {"type": "object", "description": "JSON Schema 2020-12 of `inputs`."},
-        "price": {
-            "type": "object",
-            "properties": {
-                "version": {"type": "integer"},
-                "currency": {"type": "string"},
-                "lines": {"type": "array", "items": PRICE_LINE},
-            },
-        },
+        "price": PRICE,
     },
 }
 MODEL_LIST = {"type": "object", "properties": {"data": {"type": "array", "items": MODEL}}}
@@ -67,6 +94,7 @@ QUOTE = {
         "model": {"type": "string"},
         "release": {"type": "string"},
         "price_version": {"type": "integer"},
+        "price": {"type": "object", "properties": EVIDENCE},
         "currency": {"type": "string"},
         "lines": {"type": "array", "items": {"type": "object"}},
         "maximum": MONEY,
@@ -97,23 +125,32 @@ USAGE = {
 }
 
 
-class Models(OpenView):
-    """What is on sale; anybody may look."""
+class Models(OptionalKeyView):
+    """What is on sale; anybody may look. A team sees its own prices."""
 
     @extend_schema(operation_id="listModels", responses={200: MODEL_LIST})
     def get(self, request: Request) -> Response:
         """The newest live release of every model, with its schema and present price."""
-        newest = {offer.model: offer for name, offer in load_offers().items() if "@" not in name}
-        return Response({"data": [shown(offer) for offer in newest.values()]})
+        return Response({"data": [shown(offer) for offer in newest(request)]})
 
 
-class OneModel(OpenView):
+class OneModel(OptionalKeyView):
     """One model, by name or by name and release."""
 
     @extend_schema(operation_id="getModel", responses={200: MODEL})
     def get(self, request: Request, model: str) -> Response:
         """A model's schema and price: `kinora/glyph`, or `kinora/glyph@2026-11-20`."""
-        return Response(shown(named(load_offers(), model)))
+        return Response(shown(own(request, named(load_offers(), model))))
+
+
+class Prices(OptionalKeyView):
+    """What everything costs; anybody may look. A team sees its own prices."""
+
+    @extend_schema(operation_id="listPrices", responses={200: PRICE_LIST})
+    def get(self, request: Request) -> Response:
+        """The present price of every model, sealed by the digest of what its version says."""
+        data = [{"model": o.model, "release": o.version, **price(o)} for o in newest(request)]
+        return Response({"data": data})
 
 
 class Quotes(KeyView):
@@ -130,7 +167,7 @@ class Quotes(KeyView):
         for field in wish:
             if field not in ("model", "inputs"):
                 raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
-        offer = named(load_offers(), wish.get("model"))
+        offer = own(request, named(load_offers(), wish.get("model")))
         inputs = validated(offer, wish.get("inputs"))
         made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id)
         return Response(quote_json(made, offer), status=201)
@@ -164,11 +201,36 @@ def shown(offer: Offer) -> dict[str, Any]:
         "summary": offer.summary,
         "output": {"kind": offer.output_kind, "content_type": offer.content_type},
         "input_schema": offer.schema,
-        "price": {
-            "version": offer.price_version,
-            "currency": offer.currency,
-            "lines": [{**line, "label": unit_of(line["unit"]).label} for line in offer.price_lines],
-        },
+        "price": price(offer),
+    }
+
+
+def newest(request: Request) -> list[Offer]:
+    """The newest live release of every model, as the caller buys it."""
+    return [own(request, o) for name, o in load_offers().items() if "@" not in name]
+
+
+def own(request: Request, offer: Offer) -> Offer:
+    team = team_if_any(request)
+    return offer.for_team(team.id if team else None)
+
+
+def price(offer: Offer) -> dict[str, Any]:
+    """The price that the caller pays, and what its version says."""
+    return {
+        **evidence(offer),
+        "lines": [{**line, "label": unit_of(line["unit"]).label} for line in offer.price_lines],
+    }
+
+
+def evidence(offer: Offer) -> dict[str, Any]:
+    """Which version a price is. digest: SHA-256 of what it says, see docs/prices.md."""
+    return {
+        "version": offer.price_version,
+        "segment": offer.price.segment,
+        "currency": offer.currency,
+        "effective_from": offer.price.effective_from,
+        "digest": offer.price.digest,
     }
 
 
@@ -178,6 +240,7 @@ def quote_json(quote: Quote, offer: Offer) -> dict[str, Any]:
         "model": offer.model,
         "release": offer.version,
         "price_version": offer.price_version,
+        "price": evidence(offer),
         "currency": offer.currency,
         "lines": quote.lines,
         "maximum": Money(quote.maximum, offer.currency).as_json(),

@@ -54,7 +54,8 @@ def inputs_digest(inputs: Mapping[str, Any]) -> bytes:
 
 
 def bind(*, offer: Offer, inputs: Mapping[str, Any], team_id: UUID) -> Quote:
-    """Store what a run with these validated inputs costs at most, for fifteen minutes."""
+    """Store what a run of this team with these validated inputs costs at most, for 15 minutes."""
+    offer = offer.for_team(team_id)
     priced = offer.quote(inputs)
     return Quote.objects.create(
         team_id=team_id,

@@ -1,10 +1,20 @@
--- Prices: one per release, currency and instant; never edited, only ended.
+-- Prices: one per release, currency, segment and instant; never edited, only ended.
+
+-- The embedded PostgreSQL has no btree_gist. A range over text holds exactly one text, so that two
+-- segments overlap where they are the same and never by a collision of hashes.
+DO $$ BEGIN
+    IF to_regtype('textrange') IS NULL THEN
+        CREATE TYPE textrange AS RANGE (subtype = text, collation = "C");
+    END IF;
+END $$;
 
 ALTER TABLE metering_price DROP CONSTRAINT IF EXISTS price_once_per_instant;
 ALTER TABLE metering_price ADD CONSTRAINT price_once_per_instant EXCLUDE USING gist (
     int8range(release_id, release_id, '[]') WITH &&,
+    textrange(currency, currency, '[]') WITH &&,
+    textrange(segment, segment, '[]') WITH &&,
     tstzrange(effective_from, effective_to) WITH &&
-) WHERE (currency = 'USD');
+);
 
 CREATE OR REPLACE FUNCTION price_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -13,12 +13,17 @@ class Price(models.Model):
     """A version of what a release costs, from an instant on.
 
     lines: [{"unit": "image", "unit_price": "0.002"}]; unit prices are decimals in major units.
+    segment: whom it is for, see `segments.py`; each has its own version numbers.
     A trigger refuses edits; only `effective_to` may be set, once.
     """
 
     release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="prices")
     version = models.PositiveIntegerField()
     currency = models.CharField(max_length=3, default="USD")
+    segment = models.CharField(
+        max_length=60, default="list", help_text="list, team:<uuid>, window:<id>"
+    )
+    digest = models.CharField(max_length=64, default="", help_text="hex SHA-256 of what it says")
     lines = models.JSONField()
     effective_from = models.DateTimeField()
     effective_to = models.DateTimeField(null=True, blank=True)
@@ -27,7 +32,7 @@ class Price(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["release", "currency", "version"], name="price_version_once"
+                fields=["release", "currency", "segment", "version"], name="price_version_once"
             )
         ]
 

@@ -1,44 +1,70 @@
 """What is on sale now: every live release with its present price, ready to quote.
 
-One SQL text serves Django's connection and the hot path's own. Knows nothing of teams or runs.
+One SQL text serves Django's connection and the hot path's own. It brings the prices of every
+segment, so that `Offer.for_team` finds what a team pays without asking again. Knows nothing of
+runs.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import jsonschema_rs
 import orjson
 from django.db import connection
 
 from marketplace.errors import InvalidInput, NotFound
+from marketplace.metering import segments
 from marketplace.metering.quote import Priced, PriceLines, quote
 from marketplace.metering.units import Facts
 
 # One text column of JSON, so that both connections read it alike. A model's newest release first.
+# A release is on sale from its list price on, whoever has another.
 OFFERS_SQL = """
 SELECT row_to_json(offer)::text FROM (
     SELECT r.id AS release_id, l.slug || '/' || m.slug AS model, r.version, l.name AS lab,
            m.name AS title, m.task, m.summary, r.input_schema AS schema, r.facts,
-           r.timeout_seconds, p.id AS price_id, p.version AS price_version, p.lines AS price_lines,
-           p.currency, r.queue, r.adapter, r.target, r.content_type, r.output_kind
+           r.timeout_seconds, present.prices, r.queue, r.adapter, r.target, r.content_type,
+           r.output_kind
       FROM catalog_release r
       JOIN catalog_model m ON m.id = r.model_id
       JOIN catalog_lab l ON l.id = m.lab_id
      CROSS JOIN LATERAL (
-           SELECT * FROM metering_price p
-            WHERE p.release_id = r.id AND p.effective_from <= now()
-              AND (p.effective_to IS NULL OR p.effective_to > now())
-            ORDER BY p.effective_from DESC, p.version DESC LIMIT 1) p
+           SELECT json_agg(json_build_object(
+                      'id', p.id, 'version', p.version, 'segment', p.segment,
+                      'currency', p.currency, 'lines', p.lines, 'digest', p.digest,
+                      'effective_from', p.effective_from)) AS prices,
+                  bool_or(p.segment = 'list') AS listed
+             FROM metering_price p
+            WHERE p.release_id = r.id AND p.currency = 'USD' AND p.effective_from <= now()
+              AND (p.effective_to IS NULL OR p.effective_to > now())) present
      WHERE r.published_at <= now() AND (r.retired_at IS NULL OR r.retired_at > now())
+       AND present.listed
      ORDER BY l.slug, m.slug, r.published_at DESC, r.id DESC) offer
 """
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """A price version that holds now. digest: hex, of what it says; effective_from: ISO 8601."""
+
+    id: int
+    version: int
+    segment: str
+    currency: str
+    lines: PriceLines
+    digest: str
+    effective_from: str
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
-    """A live release at its present price. model: `kinora/glyph`; lines: the price's."""
+    """A live release at its present price. model: `kinora/glyph`.
+
+    prices: by segment. price: the one of them that counts; the list price until `for_team`.
+    """
 
     release_id: int
     model: str
@@ -50,10 +76,8 @@ class Offer:
     schema: Mapping[str, Any]
     defaults: Mapping[str, Any]
     facts: Facts
-    price_id: int
-    price_version: int
-    price_lines: PriceLines
-    currency: str
+    prices: Mapping[str, Present]
+    price: Present
     queue: str
     adapter: str
     target: str
@@ -65,9 +89,39 @@ class Offer:
     def full_name(self) -> str:
         return f"{self.model}@{self.version}"
 
+    @property
+    def price_id(self) -> int:
+        return self.price.id
+
+    @property
+    def price_version(self) -> int:
+        return self.price.version
+
+    @property
+    def price_lines(self) -> PriceLines:
+        return self.price.lines
+
+    @property
+    def currency(self) -> str:
+        return self.price.currency
+
+    @property
+    def is_contract(self) -> bool:
+        """Whether the price was agreed with the one team that sees it."""
+        return self.price.segment.startswith("team:")
+
+    def for_team(self, team_id: UUID | None, windows: Sequence[str] = ()) -> "Offer":
+        """The offer as this team buys it, see `segments.chosen`; None is a visitor.
+
+        Chooses anew whatever was chosen before, so an offer that was made for one team never
+        prices another's run.
+        """
+        price = self.prices[segments.chosen(self.prices, team_id, windows)]
+        return self if price is self.price else replace(self, price=price)
+
     def quote(self, inputs: Mapping[str, Any]) -> Priced:
         """What a run with these validated inputs costs at most, defaults filled in."""
-        return quote(self.price_lines, inputs, self.facts)
+        return quote(self.price.lines, inputs, self.facts)
 
 
 @lru_cache(maxsize=1024)
@@ -83,11 +137,14 @@ def read(text: str) -> Offer:
     row = orjson.loads(text)
     schema = row["schema"]
     properties = schema.get("properties", {})
+    prices = {price["segment"]: Present(**price) for price in row["prices"]}
     facts = Facts(row.pop("timeout_seconds"), row["facts"])
     return Offer(
         **row
         | {
             "facts": facts,
+            "prices": prices,
+            "price": prices[segments.LIST],
             "defaults": {name: p["default"] for name, p in properties.items() if "default" in p},
             "validator": compiled(orjson.dumps(schema)),
         }

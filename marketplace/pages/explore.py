@@ -11,10 +11,13 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_GET
 
+from marketplace.accounts.models import Team
 from marketplace.catalog.models import Example, Release
 from marketplace.metering.offer import Offer, load_offers
-from marketplace.metering.quote import said
+from marketplace.metering.quote import PriceLines, said
+from marketplace.metering.segments import LIST
 from marketplace.pages.form import InputsForm, in_order, inputs_form
+from marketplace.pages.team import session_team
 from marketplace.pages.words import OUTCOMES, lasted
 
 NEWEST = 24
@@ -48,14 +51,16 @@ class Shown:
         return self.offer.quote({**self.offer.defaults, **self.example.inputs}).expected
 
 
-def newest_offers() -> list[Offer]:
-    """One offer per model, its newest release."""
-    return [offer for name, offer in load_offers().items() if "@" not in name]
+def newest_offers(team: Team | None) -> list[Offer]:
+    """One offer per model, its newest release, at what this team pays; None is a visitor."""
+    offers = [offer for name, offer in load_offers().items() if "@" not in name]
+    return [offer.for_team(team.id if team else None) for offer in offers]
 
 
-def find_offer(lab: str, slug: str) -> Offer:
+def find_offer(lab: str, slug: str, team: Team | None) -> Offer:
+    """A model at what this team pays; None is a visitor."""
     try:
-        return load_offers()[f"{lab}/{slug}"]
+        return load_offers()[f"{lab}/{slug}"].for_team(team.id if team else None)
     except KeyError:
         raise Http404("There is no such model.") from None
 
@@ -70,11 +75,11 @@ def examples_of(offers: list[Offer]) -> list[Shown]:
 UP = {True: "and up ", False: ""}
 
 
-def said_price(offer: Offer) -> list[tuple[str, str]]:
+def said_price(lines: PriceLines) -> list[tuple[str, str]]:
     """Price lines for a reader: the least amount and what it buys."""
-    lines = [said(line) for line in offer.price_lines]
+    found = [said(line) for line in lines]
     return [
-        (str(line["amount"]), f"{UP[bool(line['varies'])]}per {line['label']}") for line in lines
+        (str(line["amount"]), f"{UP[bool(line['varies'])]}per {line['label']}") for line in found
     ]
 
 
@@ -90,14 +95,14 @@ def usual_seconds(offer: Offer) -> str:
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     """A table-like gallery; one row per model."""
-    offers = newest_offers()
+    offers = newest_offers(session_team(request))
     first = {shown.offer.release_id: shown for shown in reversed(examples_of(offers))}
     rows = [
         {
             "offer": offer,
             "href": reverse("model", args=offer.model.split("/")),
             "example": first.get(offer.release_id),
-            "price": said_price(offer),
+            "price": said_price(offer.price_lines),
             "typical": offer.quote(offer.defaults).expected,
             "seconds": usual_seconds(offer),
         }
@@ -118,7 +123,8 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "outcomes": [(name, release.outcome_policy.get(name, "nothing")) for name in OUTCOMES],
         "form": form,
         "examples": examples_of([offer]),
-        "price": said_price(offer),
+        "price": said_price(offer.price_lines),
+        "list_price": said_price(offer.prices[LIST].lines) if offer.is_contract else [],
         "typical": offer.quote(offer.defaults).expected,
         "seconds": usual_seconds(offer),
         "properties": properties(offer),
@@ -151,7 +157,7 @@ def properties(offer: Offer) -> list[dict[str, Any]]:
 @require_GET
 def model(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
     """One model; a visitor may read all of it and is asked to sign up to run it."""
-    offer = find_offer(lab, slug)
+    offer = find_offer(lab, slug, session_team(request))
     first = next((shown.prompt for shown in examples_of([offer])), "")
     given = {
         name: value for name, value in request.GET.items() if name in offer.schema["properties"]

@@ -24,7 +24,7 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
 
     What is only missing, such as the prompt, does not keep the price back.
     """
-    offer = explore.find_offer(lab, slug)
+    offer = explore.find_offer(lab, slug, session_team(request))
     form = inputs_form(offer.schema)(request.POST)
     priced = offer.quote({**offer.defaults, **form.inputs()}) if form.is_right_so_far() else None
     return render(request, "models/price.html", {"offer": offer, "priced": priced})
@@ -34,7 +34,7 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
 @team_page
 def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
     """Submit the form. With htmx the stage is swapped; without, the run's page opens."""
-    offer = explore.find_offer(lab, slug)
+    offer = explore.find_offer(lab, slug, team)
     form = inputs_form(offer.schema)(request.POST)
     if not form.is_valid():
         return refused_form(request, offer, form)

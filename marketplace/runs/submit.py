@@ -65,11 +65,12 @@ def prepare(
     attribution: Attribution = NOBODY,
     webhooks: Sequence[Mapping[str, Any]] = (),
 ) -> Admission:
-    """Check and price a request. quote: the team's stored one, where the body names one.
+    """Check a request and price it as this team buys it, whoever the offer was made for.
 
-    max_cost: nano-units. webhooks: of `webhooks.targets.target`.
-    Raises InvalidInput, QuoteUnusable, CostAboveLimit.
+    quote: the team's stored one, where the body names one. max_cost: nano-units. webhooks: of
+    `webhooks.targets.target`. Raises InvalidInput, QuoteUnusable, CostAboveLimit.
     """
+    offer = offer.for_team(team_id)
     inputs = validated(offer, body.get("inputs"))
     if quote:
         usable(quote, offer, inputs)

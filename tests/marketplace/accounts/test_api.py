@@ -102,9 +102,13 @@ def test_models_show_schema_and_price_to_anybody(web: Client, still: Release) ->
 
     assert [model["id"] for model in listed] == ["rehearsal/still"]
     assert listed[0] == one
+    price = still.prices.get()
     assert one["price"] == {
         "version": 1,
+        "segment": "list",
         "currency": "USD",
+        "effective_from": price.effective_from.isoformat(),
+        "digest": price.digest,
         "lines": [{"unit": "image", "unit_price": "0.002", "label": "image"}],
     }
     assert one["input_schema"]["required"] == ["prompt"]

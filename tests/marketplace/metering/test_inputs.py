@@ -57,13 +57,15 @@ def offer() -> Offer:
         "additionalProperties": False,
         "properties": PROPERTIES,
     }
-    row = dict.fromkeys(
-        ("release_id", "price_id", "price_version", "timeout_seconds"), 1
-    ) | dict.fromkeys(
-        ("model", "version", "lab", "title", "task", "summary", "currency", "queue", "adapter",
-         "target", "content_type", "output_kind"), "x",
+    row = dict.fromkeys(("release_id", "timeout_seconds"), 1) | dict.fromkeys(
+        ("model", "version", "lab", "title", "task", "summary", "queue", "adapter", "target",
+         "content_type", "output_kind"), "x",
     )  # fmt: skip
-    return read(orjson.dumps(row | {"schema": schema, "facts": {}, "price_lines": []}).decode())
+    price = {
+        "id": 1, "version": 1, "segment": "list", "currency": "USD", "lines": [], "digest": "",
+        "effective_from": "2026-11-20T00:00:00+00:00",
+    }  # fmt: skip
+    return read(orjson.dumps(row | {"schema": schema, "facts": {}, "prices": [price]}).decode())
 
 
 @pytest.mark.parametrize(("inputs", "param", "message"), SAID)

@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.test import Client as Browser
 from django.utils import timezone
+from pytest_django import Settings
 
 from marketplace import ids
 from marketplace.catalog.models import Release
@@ -96,9 +97,10 @@ def run(person: Person, delivered: int | None, **inputs: Any) -> None:
 
 
 @pytest.fixture
-def told(ada: Person, cy: Person, still: Release) -> list[Line]:
+def told(ada: Person, cy: Person, still: Release, settings: Settings) -> list[Line]:
     """Ada's statement: a simple price, a complex one, a short delivery, a failure, a review."""
     run(ada, 4, count=4)
+    settings.PRICE_NOTICE_DAYS = 0
     publish(release=still, lines=COMPLEX)
     run(ada, 4, seed=5, prompt="Dämmerung")
     run(cy, 4)
