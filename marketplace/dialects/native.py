@@ -193,7 +193,7 @@ async def cancel(desk: Desk, request: Request, run: str) -> Reply:
 async def receipt(desk: Desk, request: Request, run: str) -> Reply:
     """What the run cost, and why."""
     row = await owned(desk, request, run)
-    return Reply(drawn(row, await desk.entries(UUID(row["id"]))))
+    return Reply(drawn(row, await desk.money(UUID(row["id"]))))
 
 
 async def events(desk: Desk, request: Request, run: str) -> Reply:

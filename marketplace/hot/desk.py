@@ -18,7 +18,7 @@ from marketplace.hot.watch import Watch
 from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
 from marketplace.metering.offer import Offer
-from marketplace.runs.receipt import ENTRIES_SQL
+from marketplace.runs.receipt import MONEY_SQL
 from marketplace.runs.submit import Admission, refusal, to_item
 from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
 
@@ -99,9 +99,10 @@ class HotDesk:
     async def cancel(self, run_id: UUID, team_id: UUID) -> bool:
         return bool(await self.database.rows(CANCEL_SQL, [run_id, team_id]))
 
-    async def entries(self, run_id: UUID) -> list[Row]:
-        rows = await self.database.rows(ENTRIES_SQL, [run_id])
-        found: list[Row] = orjson.loads(rows[0][0])
+    async def money(self, run_id: UUID) -> dict[str, list[Row]]:
+        """The ledger's side of a run, for its receipt."""
+        rows = await self.database.rows(MONEY_SQL, [run_id, run_id])
+        found: dict[str, list[Row]] = orjson.loads(rows[0][0])
         return found
 
     async def read_runs(self, run_ids: list[UUID]) -> dict[UUID, Row]:

@@ -13,6 +13,11 @@ def revenue_account(model: str) -> str:
     return f"revenue:{model}"
 
 
+def funding_account(funder: str) -> str:
+    """Where promotional credits come from that `kinora` or a lab gives."""
+    return f"promo_funding:{funder}"
+
+
 def open_prepaid(*, team: Team, currency: str = "USD") -> Account:
     """Give a team its prepaid account, at 0. Repeats safely."""
     account, _ = Account.objects.get_or_create(

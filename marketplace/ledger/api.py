@@ -23,6 +23,13 @@ CREDIT = {
         "kind": {"enum": ["prepaid", "promo"]},
         "available": MONEY,
         "held": MONEY,
+        "priority": {"type": "integer", "description": "Lower is spent first."},
+        "scope": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "`lab` and `lab/model` that it may be spent on; empty: everything.",
+        },
+        "funder": {"type": ["string", "null"], "description": "`kinora` or the lab that gave it."},
         "expires_at": {"type": ["string", "null"], "format": "date-time"},
     },
 }
@@ -32,14 +39,14 @@ BALANCE = {
         "posted": MONEY,
         "held": MONEY,
         "available": MONEY,
-        "credits": {"type": "array", "items": CREDIT, "description": "As they are spent."},
+        "credits": {"type": "array", "items": CREDIT, "description": "First what is spent first."},
     },
 }
 ENTRY = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "kind": {"enum": ["grant", "charge", "expiry", "refund"]},
+        "kind": {"enum": ["grant", "charge", "expiry", "refund", "void"]},
         "transfer": {"type": "string"},
         "account": {"type": "string"},
         "run": {"type": ["string", "null"]},
@@ -61,10 +68,18 @@ ENTRY_PAGE = {
 class BalanceView(KeyView):
     """The team's money."""
 
-    @extend_schema(operation_id="getBalance", responses={200: BALANCE})
+    @extend_schema(
+        operation_id="getBalance",
+        parameters=[OpenApiParameter("model", str, description="`lab/model`")],
+        responses={200: BALANCE},
+    )
     def get(self, request: Request) -> Response:
-        """What is posted, held by open runs, and can be spent, credit by credit."""
-        return Response(balance(team_of(request).id).as_json())
+        """What is posted, held by open runs, and can be spent, credit by credit.
+
+        With `model`, only the credits that a run of that model spends, in its order.
+        """
+        model = request.query_params.get("model")
+        return Response(balance(team_of(request).id, model=model).as_json())
 
 
 class Entries(KeyView):

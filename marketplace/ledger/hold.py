@@ -14,7 +14,10 @@ from django.db import connection
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """amount ≤ quoted, both nano-units of `currency`."""
+    """amount ≤ quoted, both nano-units of `currency`.
+
+    model: `lab/model`; without it no credit with a scope is spent.
+    """
 
     run_id: UUID
     team_id: UUID
@@ -22,6 +25,7 @@ class Want:
     amount: int
     price_id: int
     currency: str = "USD"
+    model: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -31,6 +35,7 @@ class Want:
             "amount": self.amount,
             "price_id": self.price_id,
             "currency": self.currency,
+            "model": self.model,
         }
 
 

@@ -1,18 +1,22 @@
 -- Set money aside for many runs in one call.
 --
--- items: [{run_id, team_id, currency, quoted, amount, price_id}], amounts in nano-units; each run
--- once. Locks the teams' accounts in id order and spends them in burn order: priority, earliest
--- expiry, oldest. Items are served in their order. Runs inside the caller's transaction.
--- Gives per run `ok`, or `insufficient_balance` with what is available; a refusal writes nothing.
+-- items: [{run_id, team_id, currency, quoted, amount, price_id, model}], amounts in nano-units;
+-- each run once; model: `lab/model`, without which no credit with a scope is spent. Locks the
+-- teams' accounts in id order and spends them in burn order: scope match (the model, its lab,
+-- anything), priority, earliest expiry, oldest. Items are served in their order. Runs inside the
+-- caller's transaction. Gives per run `ok`, or `insufficient_balance` with what is available for
+-- its model; a refusal writes nothing.
 --
 -- Most items fit into the first account of their team: those are written by one set-based
--- statement (a prefix sum finds them); the rest goes one by one and may span several accounts.
+-- statement (a prefix sum finds them); the rest goes one by one and may span several accounts, as
+-- do all items of a team with a credit that has a scope, since each may have another first.
 CREATE OR REPLACE FUNCTION hold_money(items jsonb)
 RETURNS TABLE (run_id uuid, code text, available bigint) LANGUAGE plpgsql AS $$
 DECLARE
     served uuid[];
     item record;
     source record;
+    before bigint;
     missing bigint;
     slot smallint;
 BEGIN
@@ -28,14 +32,14 @@ BEGIN
     ), spendable AS (
         SELECT a.id, a.team_id, a.currency, a.posted - a.held + a.credit_limit AS free,
                row_number() OVER burn AS rank,
-               sum(a.posted - a.held + a.credit_limit) OVER (PARTITION BY a.team_id, a.currency)
-                   AS total
+               sum(a.posted - a.held + a.credit_limit) OVER team AS total,
+               bool_or(a.scope <> '[]') OVER team AS scoped
           FROM ledger_account a
          WHERE a.team_id IN (SELECT wanted.team_id FROM wanted)
            AND a.posted - a.held + a.credit_limit > 0
            AND (a.expires_at IS NULL OR a.expires_at > now())
-        WINDOW burn AS (PARTITION BY a.team_id, a.currency
-                        ORDER BY a.priority, a.expires_at NULLS LAST, a.id)
+        WINDOW team AS (PARTITION BY a.team_id, a.currency),
+               burn AS (team ORDER BY a.priority, a.expires_at NULLS LAST, a.id)
     ), fitting AS (
         SELECT w.*, s.id AS account_id, s.total - (w.upto - w.amount) AS before
           FROM (SELECT wanted.*, sum(wanted.amount)
@@ -43,7 +47,7 @@ BEGIN
                        AS upto
                   FROM wanted) w
           JOIN spendable s USING (team_id, currency)
-         WHERE s.rank = 1 AND w.upto <= s.free
+         WHERE s.rank = 1 AND NOT s.scoped AND w.upto <= s.free
     ), set_aside AS (
         UPDATE ledger_account a SET held = a.held + f.total
           FROM (SELECT account_id, sum(fitting.amount) AS total FROM fitting GROUP BY 1) f
@@ -65,12 +69,15 @@ BEGIN
     FOR item IN
         SELECT w.* FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, currency text, quoted bigint, amount bigint,
-             price_id bigint)) WITH ORDINALITY
-            AS w(run_id, team_id, currency, quoted, amount, price_id, place)
+             price_id bigint, model text)) WITH ORDINALITY
+            AS w(run_id, team_id, currency, quoted, amount, price_id, model, place)
          WHERE w.run_id <> ALL (served) ORDER BY w.place
     LOOP
         run_id := item.run_id;
-        SELECT coalesce(sum(a.posted - a.held + a.credit_limit), 0) INTO available
+        SELECT coalesce(sum(a.posted - a.held + a.credit_limit), 0),
+               coalesce(sum(a.posted - a.held + a.credit_limit)
+                        FILTER (WHERE scope_rank(a.scope, item.model) IS NOT NULL), 0)
+          INTO before, available
           FROM ledger_account a
          WHERE a.team_id = item.team_id AND a.currency = item.currency
            AND a.posted - a.held + a.credit_limit > 0
@@ -83,7 +90,7 @@ BEGIN
         INSERT INTO ledger_hold (run_id, team_id, currency, quoted, amount, captured, state,
                                  price_id, available_before, created_at)
         VALUES (item.run_id, item.team_id, item.currency, item.quoted, item.amount, 0, 'open',
-                item.price_id, available, now());
+                item.price_id, before, now());
         missing := item.amount;
         slot := 0;
         FOR source IN
@@ -91,7 +98,8 @@ BEGIN
              WHERE a.team_id = item.team_id AND a.currency = item.currency
                AND a.posted - a.held + a.credit_limit > 0
                AND (a.expires_at IS NULL OR a.expires_at > now())
-             ORDER BY a.priority, a.expires_at NULLS LAST, a.id
+               AND scope_rank(a.scope, item.model) IS NOT NULL
+             ORDER BY scope_rank(a.scope, item.model), a.priority, a.expires_at NULLS LAST, a.id
         LOOP
             EXIT WHEN missing = 0;
             UPDATE ledger_account a SET held = a.held + least(source.free, missing)
@@ -105,3 +113,12 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 END $$;
+
+-- How closely a credit's scope fits a model: 0 names it, 1 names its lab, 2 is for everything;
+-- NULL: it cannot be spent on that model.
+CREATE OR REPLACE FUNCTION scope_rank(p_scope jsonb, p_model text)
+RETURNS int LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_scope ? p_model THEN 0
+                WHEN p_scope ? split_part(p_model, '/', 1) THEN 1
+                WHEN p_scope = '[]' THEN 2 END;
+$$;

@@ -45,7 +45,16 @@ class Account(models.Model):
     held = models.BigIntegerField(default=0, help_text="nano-units in open holds")
     credit_limit = models.BigIntegerField(default=0, help_text="nano-units")
     priority = models.SmallIntegerField(default=100, help_text="Lower is spent first.")
+    scope = models.JSONField(
+        default=list,
+        db_default=[],
+        help_text="What a credit may be spent on: `lab` and `lab/model`; empty is everything.",
+    )
+    funder = models.CharField(
+        max_length=60, blank=True, db_default="", help_text="Who gave a credit: `kinora` or a lab."
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
+    voided_at = models.DateTimeField(null=True, help_text="taken back; then it expires too")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -74,6 +83,7 @@ class Transfer(models.Model):
         CHARGE = "charge"
         EXPIRY = "expiry"
         REFUND = "refund"
+        VOID = "void"
 
     kind = models.CharField(max_length=10, choices=Kind)
     reference = models.CharField(max_length=120, unique=True)

@@ -17,7 +17,13 @@ from marketplace.pages.team import team_page
 from marketplace.runs.statement import period, streamed
 
 PAGE = 50
-SAID = {"grant": "Credit", "charge": "Charge", "expiry": "Expired", "refund": "Refund"}
+SAID = {
+    "grant": "Credit",
+    "charge": "Charge",
+    "expiry": "Expired",
+    "refund": "Refund",
+    "void": "Taken back",
+}
 
 
 @team_page
@@ -38,8 +44,10 @@ def index(request: HttpRequest, team: Team) -> HttpResponse:
         for entry in page[:PAGE]
     ]
     more = str(page[PAGE - 1].id) if len(page) > PAGE else ""
-    context = {"balance": balance(team.id), "lines": lines, "more": more, "month": this_month()}
-    return render(request, "balance/index.html", context)
+    found = balance(team.id)
+    first = next((c.account_id for c in found.credits if c.spendable and c.available > 0), None)
+    context = {"balance": found, "first": first, "lines": lines, "more": more}
+    return render(request, "balance/index.html", context | {"month": this_month()})
 
 
 @team_page

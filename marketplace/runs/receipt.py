@@ -20,15 +20,22 @@ from marketplace.runs import view
 from marketplace.runs.view import RUN_SQL, Row, as_json
 
 RECEIPT_SQL = RUN_SQL.format(where="WHERE r.id = %s AND r.team_id = %s")
-ENTRIES_SQL = """
-SELECT coalesce(json_agg(json_build_object(
-           'transfer', t.reference, 'kind', t.kind, 'note', t.note,
-           'account', a.name, 'amount', e.amount,
-           'currency', a.currency, 'at', t.event_at) ORDER BY e.id), '[]')::text
-  FROM ledger_entry e
-  JOIN ledger_transfer t ON t.id = e.transfer_id
-  JOIN ledger_account a ON a.id = e.account_id
- WHERE t.run_id = %s
+MONEY_SQL = """
+SELECT json_build_object('entries', (
+    SELECT coalesce(json_agg(json_build_object(
+               'transfer', t.reference, 'kind', t.kind, 'note', t.note,
+               'account', a.name, 'amount', e.amount,
+               'currency', a.currency, 'at', t.event_at) ORDER BY e.id), '[]')
+      FROM ledger_entry e
+      JOIN ledger_transfer t ON t.id = e.transfer_id
+      JOIN ledger_account a ON a.id = e.account_id
+     WHERE t.run_id = %s), 'credits', (
+    SELECT coalesce(json_agg(json_build_object(
+               'name', a.name, 'kind', a.kind, 'scope', a.scope, 'funder', a.funder,
+               'held', p.amount, 'captured', p.captured, 'currency', a.currency)
+               ORDER BY p.position), '[]')
+      FROM ledger_holdpart p JOIN ledger_account a ON a.id = p.account_id
+     WHERE p.hold_id = %s))::text
 """
 
 
@@ -38,12 +45,14 @@ def receipt(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         cursor.execute(RECEIPT_SQL, [run_id, team_id])
         if (found := cursor.fetchone()) is None:
             raise NotFound("There is no such run.")
-        cursor.execute(ENTRIES_SQL, [run_id])
+        cursor.execute(MONEY_SQL, [run_id, run_id])
         return drawn(view.read(found[0]), orjson.loads(cursor.fetchone()[0]))
 
 
-def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The receipt from a run's row and the ledger entries of its charge and refunds."""
+def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The receipt from a run's row and what MONEY_SQL says of it: the ledger entries of its charge
+    and refunds, and the credits that its hold stands on."""
+    entries = money["entries"]
     run = as_json(row)
     currency, cost = row["currency"] or "USD", run["cost"]
     before, captured = row["available_before"] or 0, row["captured"] or 0
@@ -68,6 +77,7 @@ def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
         "usage": run["usage"],
         "lines": charged_lines(row, run["usage"]),
         "cost": cost,
+        "credits": [spent(credit) for credit in money["credits"]],
         "balance_before": Money(before, currency).as_json(),
         "balance_after": Money(before - captured, currency).as_json(),
         "entries": [
@@ -83,6 +93,13 @@ def drawn(row: Row, entries: list[dict[str, Any]]) -> dict[str, Any]:
         "outputs": run["outputs"],
         "error": run["error"],
     }
+
+
+def spent(credit: dict[str, Any]) -> dict[str, Any]:
+    """What one credit held for the run and gave, in the order they were spent."""
+    amounts = {n: Money(credit[n], credit["currency"]).as_json() for n in ("held", "captured")}
+    named = {name: credit[name] for name in ("name", "kind", "scope")}
+    return named | {"funder": credit["funder"] or None} | amounts
 
 
 def refunds(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -159,6 +159,7 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "quoted": admission.quoted,
         "amount": admission.quoted,
         "currency": offer.currency,
+        "model": offer.model,
         "queue": offer.queue,
         "priority": 0,
         "route": {"supplier": offer.adapter, "reason": "waiting"},

@@ -80,8 +80,9 @@ def fund(stack: Stack) -> None:
     """Give the demo team money for as many runs as a machine can do."""
     with psycopg.connect(stack.conninfo) as connection:
         connection.execute(
-            "SELECT grant_money('load:credit', k.team_id, 'promo', 'Load', 'promo_funding', 'USD',"
-            " 1000000000000000, 5::smallint, NULL, '') FROM accounts_apikey k WHERE prefix = %s",
+            "SELECT grant_money('load:credit', k.team_id, 'promo', 'Load', 'promo_funding:kinora',"
+            " 'USD', 1000000000000000, 5::smallint, NULL, '')"
+            " FROM accounts_apikey k WHERE prefix = %s",
             [stack.key[:15]],
         )
 

@@ -38,7 +38,7 @@ def give_teams(conninfo: str, count: int) -> list[str]:
             [teams],
         )
         connection.execute(
-            "SELECT grant_money('load:' || t, t, 'promo', 'Load', 'promo_funding', 'USD',"
+            "SELECT grant_money('load:' || t, t, 'promo', 'Load', 'promo_funding:kinora', 'USD',"
             " 1000000000000, 10::smallint, NULL, '') FROM unnest(%s::uuid[]) t",
             [teams],
         )

@@ -127,6 +127,18 @@ def charge_rule(name: str) -> str:
 
 
 @register.filter
+def funder(slug: str) -> str:
+    """Who gave a credit."""
+    return "Kinora" if slug == "kinora" else slug
+
+
+@register.filter
+def turn(scope: tuple[str, ...]) -> str:
+    """When a credit that is not the first gets its turn."""
+    return "Spent first by runs that it fits" if scope else "Spent after those before it"
+
+
+@register.filter
 def unit_label(name: str) -> str:
     return unit_of(name).label
 

@@ -12,8 +12,10 @@ from marketplace import errors
 from marketplace.catalog.models import Release
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Hold
+from marketplace.ledger.transfer import grant_credit
 from marketplace.metering.offer import load_offers
 from marketplace.runs.models import Outbox, Run
+from marketplace.runs.receipt import receipt
 from marketplace.runs.submit import ADMIT_SQL, Admission, prepare, submit_now, to_item
 from marketplace.webhooks.targets import target
 from tests.conftest import Person
@@ -38,7 +40,7 @@ def prepared(person: Person, **more: Any) -> Admission:
     return prepare(**known | more)
 
 
-def admit(*several: Admission) -> list[tuple[str, object]]:
+def admit(*several: Admission) -> list[tuple[str, Any]]:
     """code and run of each."""
     with connection.cursor() as cursor:
         cursor.execute(ADMIT_SQL, [orjson.dumps([to_item(one) for one in several]).decode()])
@@ -117,3 +119,25 @@ def test_a_run_keeps_the_webhooks_that_it_was_given(ada: Person, still: Release)
     assert admit(wish, prepared(ada))[0] == ("ok", wish.run_id)
     assert Run.objects.get(id=wish.run_id).webhooks == [hook]
     assert Run.objects.exclude(id=wish.run_id).get().webhooks == []
+
+
+def test_a_run_spends_the_credit_for_its_model_and_its_receipt_says_so(
+    ada: Person, still: Release
+) -> None:
+    for name, scope in (("Other", ["rehearsal/clip"]), ("Launch", ["rehearsal/still"])):
+        grant_credit(
+            team=ada.team,
+            amount=1_500_000,
+            name=name,
+            reference=name,
+            expires_at=None,
+            scope=scope,
+            funder="rehearsal",
+        )
+    [(code, run)] = admit(prepared(ada))
+    assert code == "ok"
+    credits = receipt(run, ada.team.id)["credits"]
+    assert [(c["name"], c["funder"], c["held"]["nano"]) for c in credits] == [
+        ("Launch", "rehearsal", 1_500_000),
+        ("Test credit", "kinora", 500_000),
+    ]
