@@ -5,8 +5,8 @@ from drf_spectacular.views import SpectacularJSONAPIView
 
 from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
-from marketplace.metering.api import Models, OneModel, Prices, Quotes, Usage
-from marketplace.runs.api import Outputs, Statement
+from marketplace.metering.api import Models, OneModel, Prices, Quotes
+from marketplace.runs.api import Outputs, Statement, Usage
 
 urlpatterns = [
     path("v1/openapi.json", SpectacularJSONAPIView.as_view()),

@@ -1,10 +1,8 @@
-"""What is on sale, what a run would cost, and what was used, over the API."""
+"""What is on sale and what a run would cost, over the API."""
 
-from datetime import date, timedelta
 from typing import Any
 
-from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -21,11 +19,8 @@ from marketplace.metering.inputs import validated
 from marketplace.metering.models import Quote
 from marketplace.metering.offer import Offer, load_offers, named
 from marketplace.metering.units import unit_of
-from marketplace.metering.usage import usage
 from marketplace.money import Money
 
-MONTH = timedelta(days=30)
-LONGEST = timedelta(days=366)
 MONEY = {"$ref": "#/components/schemas/Money"}
 PRICE_LINE = {
     "type": "object",
@@ -102,27 +97,6 @@ QUOTE = {
         "expires_at": {"type": "string", "format": "date-time"},
     },
 }
-USAGE = {
-    "type": "object",
-    "properties": {
-        "from": {"type": "string", "format": "date"},
-        "to": {"type": "string", "format": "date"},
-        "data": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "day": {"type": "string", "format": "date"},
-                    "model": {"type": "string"},
-                    "release": {"type": "string"},
-                    "runs": {"type": "integer"},
-                    "captured": MONEY,
-                    "units": {"type": "array", "items": {"type": "object"}},
-                },
-            },
-        },
-    },
-}
 
 
 class Models(OptionalKeyView):
@@ -171,24 +145,6 @@ class Quotes(KeyView):
         inputs = validated(offer, wish.get("inputs"))
         made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id)
         return Response(quote_json(made, offer), status=201)
-
-
-class Usage(KeyView):
-    """What the team used and paid."""
-
-    @extend_schema(
-        operation_id="getUsage",
-        parameters=[OpenApiParameter("from", date), OpenApiParameter("to", date)],
-        responses={200: USAGE},
-    )
-    def get(self, request: Request) -> Response:
-        """Runs, units and money by day (UTC) and model; the last 30 days unless told."""
-        last = day(request, "to") or timezone.now().date()
-        first = day(request, "from") or last - MONTH
-        if not timedelta(0) <= last - first <= LONGEST:
-            raise InvalidInput("from must be before to, by at most 366 days.", param="from")
-        lines = usage(team_of(request).id, first, last)
-        return Response({"from": first, "to": last, "data": lines})
 
 
 def shown(offer: Offer) -> dict[str, Any]:
@@ -247,13 +203,3 @@ def quote_json(quote: Quote, offer: Offer) -> dict[str, Any]:
         "expected": Money(quote.expected, offer.currency).as_json(),
         "expires_at": quote.expires_at,
     }
-
-
-def day(request: Request, name: str) -> date | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(f"{name} must be a date such as 2026-11-20.", param=name) from None

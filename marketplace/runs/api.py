@@ -1,4 +1,4 @@
-"""Outputs and statements over the API. Runs themselves are served by the hot path."""
+"""Outputs, usage and statements over the API. Runs themselves are served by the hot path."""
 
 from datetime import date
 from uuid import UUID
@@ -11,11 +11,60 @@ from rest_framework.response import Response
 
 from marketplace import ids
 from marketplace.accounts.api import KeyView, team_of
-from marketplace.errors import NotFound
+from marketplace.errors import InvalidInput, NotFound
 from marketplace.runs.models import Output
 from marketplace.runs.statement import CONTENT_TYPE, period, streamed
+from marketplace.runs.usage import GROUPS, PLAYGROUND, grouping_named, usage, wished
 from marketplace.runs.view import output
 
+MONEY = {"$ref": "#/components/schemas/Money"}
+USED = {
+    "runs": {"type": "integer", "description": "Runs that ended."},
+    "charged_runs": {"type": "integer", "description": "Those of them that were charged."},
+    "captured": MONEY,
+    "given_back": MONEY | {"description": "Held for them, and not charged."},
+    "refunded": MONEY | {"description": "On the day that it was refunded."},
+    "paid": MONEY | {"description": "captured less refunded."},
+    "units": {
+        "type": "array",
+        "description": "What was charged for.",
+        "items": {
+            "type": "object",
+            "properties": {"unit": {"type": "string"}, "quantity": {"type": "string"}},
+        },
+    },
+}
+GROUPED = {
+    "day": {"type": "string", "format": "date"},
+    "model": {"type": "string", "examples": ["kinora/glyph"]},
+    "release": {"type": "string", "examples": ["2026-11-20"]},
+    "key": {"type": "string", "description": f"A key's id, or `{PLAYGROUND}`."},
+    "project": {"type": "string", "description": "Empty where a run named none."},
+}
+USAGE = {
+    "type": "object",
+    "properties": {
+        "from": {"type": "string", "format": "date"},
+        "to": {"type": "string", "format": "date"},
+        "group_by": {"type": "array", "items": {"enum": list(GROUPS)}},
+        "totals": {
+            "type": "array",
+            "description": "One per currency.",
+            "items": {"type": "object", "properties": USED},
+        },
+        "data": {"type": "array", "items": {"type": "object", "properties": GROUPED | USED}},
+    },
+}
+FILTERS = [
+    OpenApiParameter("from", date, description="The first day, UTC; 30 days before `to`."),
+    OpenApiParameter("to", date, description="The last day, UTC; today."),
+    OpenApiParameter("model", description="`kinora/glyph`"),
+    OpenApiParameter("release", description="`kinora/glyph@2026-11-20`"),
+    OpenApiParameter("key", description=f"A key's id, or `{PLAYGROUND}`."),
+    OpenApiParameter("project", description="Empty: runs that named none."),
+]
+
+MOST_LINES = 20_000
 STATEMENT_LINE = {
     "type": "object",
     "description": "One line of the statement; the fields follow from its kind.",
@@ -59,6 +108,42 @@ class Statement(KeyView):
         """Runs, prices, quantities and entries as JSON lines; `docs/verify_statement.py` redoes
         every charge from them. A run belongs to the day it was admitted on."""
         return streamed(team_of(request).id, *period(request.query_params))
+
+
+class Usage(KeyView):
+    """What the team used and paid."""
+
+    @extend_schema(
+        operation_id="getUsage",
+        parameters=[
+            *FILTERS,
+            OpenApiParameter(
+                "group_by", description=f"Some of {', '.join(GROUPS)}; `day,release` unless told."
+            ),
+        ],
+        responses={200: USAGE},
+    )
+    def get(self, request: Request) -> Response:
+        """Runs, units and money, exact to the last commit. A run counts on the day (UTC) that it
+        was charged or given back, a refund on the day that it was made."""
+        asked = request.query_params
+        wish = wished(team_of(request).id, asked)
+        names = grouping_named(asked.get("group_by", "day,release"))
+        totals, lines = usage(wish, (), names) if names else usage(wish, ()) * 2
+        if len(lines) > MOST_LINES:
+            raise InvalidInput(
+                f"These are {len(lines)} lines; group by less or ask for fewer days.",
+                param="group_by",
+            )
+        return Response(
+            {
+                "from": wish.first,
+                "to": wish.last,
+                "group_by": names,
+                "totals": [total.as_json() for total in totals],
+                "data": [line.as_json() for line in lines],
+            }
+        )
 
 
 def owned(team_id: UUID, output_id: UUID | None) -> Output:

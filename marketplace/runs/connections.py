@@ -4,7 +4,7 @@ Each statement is one round trip in autocommit. Knows nothing of runs.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
 import orjson
@@ -14,7 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
-Statement = tuple[str, Sequence[Any]]
+Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 Row = dict[str, Any]
 CONNECTIONS = 4
 STATEMENT_MS = 10_000

@@ -12,6 +12,7 @@ from django.db.models import Q
 from marketplace import ids
 from marketplace.accounts.models import ApiKey, Team, User
 from marketplace.catalog.models import Release
+from marketplace.ledger.models import TransactionId
 from marketplace.metering.models import Price
 
 
@@ -172,3 +173,41 @@ class Outbox(models.Model):
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["topic", "id"], name="outbox_by_topic")]
+
+
+class UsageDay(models.Model):
+    """What a team used on a day (UTC), folded from closed holds, refunds and meter events.
+
+    A row per unit with its charged quantity; the row of the empty unit counts runs and money in
+    nano-units. A run counts on the day its hold closed, a refund on the day it was made.
+    `usage.sql` writes it and says what is not yet in it.
+    """
+
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, db_index=False)
+    day = models.DateField()
+    key_id = models.UUIDField(null=True, help_text="none: the playground")
+    price_id = models.BigIntegerField(help_text="and so the release")
+    project = models.CharField(max_length=64)
+    currency = models.CharField(max_length=3)
+    unit = models.CharField(max_length=40)
+    runs = models.BigIntegerField(help_text="that ended")
+    charged_runs = models.BigIntegerField()
+    charged = models.BigIntegerField()
+    given_back = models.BigIntegerField(help_text="held, and not charged")
+    refunded = models.BigIntegerField()
+    quantity = models.DecimalField(max_digits=30, decimal_places=6)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["team", "day", "key_id", "price_id", "project", "currency", "unit"],
+                nulls_distinct=False,
+                name="usage_day_once",
+            )
+        ]
+
+
+class UsageFold(models.Model):
+    """One row: facts of transactions before `upto` are in the days of usage, all others not."""
+
+    upto = TransactionId()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from marketplace.ledger.transfer import expire_credits
 from marketplace.media import store
-from marketplace.runs import claim, hint
+from marketplace.runs import claim, hint, usage
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.deliver import deliver
 from marketplace.runs.settle import Case, End, failed, item, settling
@@ -105,6 +105,7 @@ OFTEN: dict[str, Callable[[], int]] = {
     "unsent hints": unsent_hints,
     "long-waiting runs": long_waiting,
     "finished runs delivered": deliver,
+    "days of usage written": usage.fold,
 }
 SELDOM: dict[str, Callable[[], int]] = {
     "orphaned holds": orphaned_holds,

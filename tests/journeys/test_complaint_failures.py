@@ -45,7 +45,9 @@ def test_a_video_that_failed_is_not_charged(
     assert (run.state, run.outcome) == ("failed", "supplier_error")
     assert charge(run.id) == FREE
     assert money(ada) == (FUNDS, 0)
-    assert web.get("/api/v1/usage", key=ada.text).json["data"] == []
+    [used] = web.get("/api/v1/usage", key=ada.text).json["data"]
+    assert (used["runs"], used["charged_runs"], used["captured"]["nano"]) == (1, 0, 0)
+    assert used["units"] == []
     cost = web.get(asked.json["links"]["self"], key=ada.text).json["cost"]
     assert (cost["state"], cost["captured"]["nano"]) == ("voided", 0)
     assert cost["given_back"]["nano"] == 20_000_000

@@ -15,9 +15,9 @@ from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger.balance import balance
 from marketplace.ledger.refund import refund
 from marketplace.metering.models import MeterEvent
-from marketplace.metering.usage import usage
 from marketplace.runs.receipt import receipt
 from marketplace.runs.review import decide, waiting
+from marketplace.runs.usage import Wish, usage
 from tests.conftest import Person
 from tests.lab import Lab
 from tests.marketplace.supply import SMALL, admit, closed, ended, supplying
@@ -60,9 +60,9 @@ def test_usage_shows_the_units_on_the_day_that_they_are_charged(
     MeterEvent.objects.update(timestamp=F("timestamp") - timedelta(days=1))
     decide(run=disputed, charged={"image": Decimal(2)})
     today = timezone.now().date()
-    [line] = usage(ada.team.id, today - timedelta(days=2), today)
-    assert (line["runs"], line["captured"]["nano"]) == (1, 4_000_000)
-    assert line["units"] == [{"unit": "image", "quantity": "2"}]
+    [[line]] = usage(Wish(ada.team.id, today - timedelta(days=2), today), ("day",))
+    assert line.dims == {"day": today}
+    assert (line.runs, line.charged, line.units) == (1, 4_000_000, {"image": 2})
 
 
 def test_nothing_may_be_charged(disputed: UUID, ada: Person) -> None:
