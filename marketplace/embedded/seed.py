@@ -24,6 +24,7 @@ from marketplace.fleet.models import Pool, Worker
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Account
 from marketplace.ledger.transfer import grant_credit
+from marketplace.metering.outcomes import standard
 from marketplace.metering.publish import publish
 from marketplace.money import NANO
 from partners import registry
@@ -38,17 +39,6 @@ LABS = {
     "rehearsal": ("Rehearsal", "A lab that is a program: it answers like a partner, by script."),
 }
 
-# Outcome → what is charged. `units`: what was delivered; `used`: compute until the end.
-PER_OUTPUT = dict.fromkeys(
-    ("invalid_input", "refused_before", "refused_after", "supplier_error", "our_error"), "nothing"
-) | {
-    "succeeded": "units",
-    "partial": "units",
-    "cancelled_before": "nothing",
-    "cancelled_after": "nothing",
-}
-PER_SECOND = PER_OUTPUT | {"cancelled_after": "used"}
-
 
 @dataclass(frozen=True)
 class Sale:
@@ -60,13 +50,12 @@ class Sale:
     target: str
     unit: str
     unit_price: str
-    policy: dict[str, str]
 
 
 SALES = (
-    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", PER_SECOND),
-    Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", PER_OUTPUT),
-    Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", PER_OUTPUT),
+    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001"),
+    Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002"),
+    Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01"),
 )
 
 
@@ -123,7 +112,7 @@ def release_fields(sale: Sale, described: Description) -> dict[str, object]:
         "queue": described.queue,
         "timeout_seconds": described.timeout_seconds,
         "facts": dict(described.facts),
-        "outcome_policy": sale.policy,
+        "outcome_policy": standard([sale.unit]),
         "published_at": timezone.now(),
     }
 

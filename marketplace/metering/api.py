@@ -14,6 +14,7 @@ from marketplace.accounts.api import (
     team_of,
 )
 from marketplace.errors import InvalidInput
+from marketplace.metering import outcomes
 from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
 from marketplace.metering.models import Quote
@@ -30,6 +31,15 @@ PRICE_LINE = {
         "unit_price": {"type": "string", "description": "Major units of the currency, exact."},
     },
 }
+OUTCOME = {
+    "type": "object",
+    "required": ["outcome", "rule", "pays"],
+    "properties": {
+        "outcome": {"enum": list(outcomes.OUTCOMES)},
+        "rule": {"enum": list(outcomes.RULES)},
+        "pays": {"type": "string", "examples": ["You pay nothing if we failed."]},
+    },
+}
 EVIDENCE: dict[str, Any] = {
     "version": {"type": "integer"},
     "segment": {
@@ -40,7 +50,11 @@ EVIDENCE: dict[str, Any] = {
     "effective_from": {"type": "string", "format": "date-time"},
     "digest": {"type": "string", "description": "SHA-256 of what the version says, hex."},
 }
-PRICED: dict[str, Any] = {**EVIDENCE, "lines": {"type": "array", "items": PRICE_LINE}}
+PRICED: dict[str, Any] = {
+    **EVIDENCE,
+    "lines": {"type": "array", "items": PRICE_LINE},
+    "outcomes": {"type": "array", "items": OUTCOME},
+}
 PRICE = {"type": "object", "properties": PRICED}
 PRICE_LIST = {
     "type": "object",
@@ -92,6 +106,7 @@ QUOTE = {
         "price": {"type": "object", "properties": EVIDENCE},
         "currency": {"type": "string"},
         "lines": {"type": "array", "items": {"type": "object"}},
+        "outcomes": {"type": "array", "items": OUTCOME},
         "maximum": MONEY,
         "expected": MONEY,
         "expires_at": {"type": "string", "format": "date-time"},
@@ -176,6 +191,7 @@ def price(offer: Offer) -> dict[str, Any]:
     return {
         **evidence(offer),
         "lines": [{**line, "label": unit_of(line["unit"]).label} for line in offer.price_lines],
+        "outcomes": outcomes.table(offer.price.policy),
     }
 
 
@@ -199,6 +215,7 @@ def quote_json(quote: Quote, offer: Offer) -> dict[str, Any]:
         "price": evidence(offer),
         "currency": offer.currency,
         "lines": quote.lines,
+        "outcomes": outcomes.table(offer.price.policy),
         "maximum": Money(quote.maximum, offer.currency).as_json(),
         "expected": Money(quote.expected, offer.currency).as_json(),
         "expires_at": quote.expires_at,

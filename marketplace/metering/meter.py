@@ -49,9 +49,11 @@ def meter(
     reported: Quantities,
     measured: Quantities,
     at: datetime | None = None,
+    most: Quantities | None = None,
 ) -> Metered:
     """Price what was used. reported, measured: unit → quantity, six places; at: of the hold.
 
+    most: unit → the most that is charged, whatever the witnesses agree on.
     Where any unit's witnesses are too far apart nothing is charged yet: quantities are 0,
     `agreed` is False and the run's hold waits for an admin.
     """
@@ -63,8 +65,15 @@ def meter(
     }
     counted = {unit: unit_of(unit).charged(witnesses) for unit, witnesses in said.items()}
     agreed = None not in counted.values()
-    used = {unit: (q or Decimal(0)) if agreed else Decimal(0) for unit, q in counted.items()}
+    used = {
+        unit: least(q or Decimal(0), unit, most) if agreed else Decimal(0)
+        for unit, q in counted.items()
+    }
     events = tuple(Event(unit, used[unit], said[unit]) for unit in said)
     if not agreed:
         return Metered(events, 0, agreed=False)
     return Metered(events, total(priced_lines(price_lines, used, inputs, at)), agreed=True)
+
+
+def least(quantity: Decimal, unit: str, most: Quantities | None) -> Decimal:
+    return min(quantity, most[unit]) if most and unit in most else quantity

@@ -14,6 +14,7 @@ class Price(models.Model):
 
     lines: [{"unit": "image", "unit_price": "0.002"}]; unit prices are decimals in major units.
     segment: whom it is for, see `segments.py`; each has its own version numbers.
+    policy: outcome → rule (`outcomes.py`); frozen with the lines, so a run keeps both.
     A trigger refuses edits; only `effective_to` may be set, once.
     """
 
@@ -25,6 +26,7 @@ class Price(models.Model):
     )
     digest = models.CharField(max_length=64, default="", help_text="hex SHA-256 of what it says")
     lines = models.JSONField()
+    policy = models.JSONField(default=dict, help_text="Outcome → what is charged.")
     effective_from = models.DateTimeField()
     effective_to = models.DateTimeField(null=True, blank=True)
     published_at = models.DateTimeField(auto_now_add=True)

@@ -17,6 +17,7 @@ from django.db import connection
 
 from marketplace.errors import InvalidInput, NotFound
 from marketplace.metering import segments
+from marketplace.metering.outcomes import Policy
 from marketplace.metering.quote import Priced, PriceLines, quote
 from marketplace.metering.units import Facts
 
@@ -34,7 +35,8 @@ SELECT row_to_json(offer)::text FROM (
      CROSS JOIN LATERAL (
            SELECT json_agg(json_build_object(
                       'id', p.id, 'version', p.version, 'segment', p.segment,
-                      'currency', p.currency, 'lines', p.lines, 'digest', p.digest,
+                      'currency', p.currency, 'lines', p.lines, 'policy', p.policy,
+                      'digest', p.digest,
                       'effective_from', p.effective_from)) AS prices,
                   bool_or(p.segment = 'list') AS listed
              FROM metering_price p
@@ -55,6 +57,7 @@ class Present:
     segment: str
     currency: str
     lines: PriceLines
+    policy: Policy
     digest: str
     effective_from: str
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from marketplace.catalog.models import Release
 from marketplace.errors import Conflict, InvalidInput
-from marketplace.metering import seal, segments
+from marketplace.metering import outcomes, seal, segments
 from marketplace.metering.bounds import check
 from marketplace.metering.models import Price
-from marketplace.metering.quote import PriceLines
+from marketplace.metering.quote import PriceLines, counted_units
 from marketplace.metering.rise import rise
 from marketplace.metering.segments import LIST
 
@@ -28,12 +28,14 @@ def publish(
     release: Release,
     lines: PriceLines,
     segment: str = LIST,
+    policy: outcomes.Policy | None = None,
     effective_from: datetime | None = None,
     effective_to: datetime | None = None,
     currency: str = "USD",
 ) -> Price:
     """Make `lines` the price of `release` for a segment from an instant on, now by default.
 
+    policy: what each outcome costs; None takes the release's, else the standard.
     Ends the segment's present version there. A version that makes any run dearer than what its
     buyers pay until then needs `settings.PRICE_NOTICE_DAYS` of notice. effective_to: only of a
     contract or a window, which end by themselves. Raises InvalidInput naming the field, Conflict
@@ -43,11 +45,12 @@ def publish(
     start = effective_from or now
     segment = segments.checked(segment)
     check(release, lines, currency)
+    matrix = matrix_of(release, policy, lines)
     check_time(segment, start, effective_to, now)
     Release.objects.select_for_update().get(pk=release.pk)
     versions = Price.objects.filter(release=release, currency=currency)
     last = versions.filter(segment=segment).order_by("-version").first()
-    check_notice(release, before_it(versions, segment, start), lines, start, now)
+    check_notice(release, before_it(versions, segment, start), lines, matrix, start, now)
     if last:
         end(last, start)
     version = last.version + 1 if last else 1
@@ -57,6 +60,7 @@ def publish(
         segment=segment,
         version=version,
         lines=list(lines),
+        policy=matrix,
         effective_from=start,
         effective_to=effective_to,
         digest=seal.digest(
@@ -66,8 +70,17 @@ def publish(
             version=version,
             lines=lines,
             effective_from=start,
+            policy=matrix,
         ),
     )
+
+
+def matrix_of(
+    release: Release, policy: outcomes.Policy | None, lines: PriceLines
+) -> dict[str, str]:
+    """What each outcome costs. Raises InvalidInput."""
+    units = counted_units(lines)
+    return outcomes.checked(policy or release.outcome_policy or outcomes.standard(units), units)
 
 
 def check_time(segment: str, start: datetime, stop: datetime | None, now: datetime) -> None:
@@ -95,13 +108,19 @@ def before_it(versions: QuerySet[Price], segment: str, start: datetime) -> Price
 
 
 def check_notice(
-    release: Release, before: Price | None, lines: PriceLines, start: datetime, now: datetime
+    release: Release,
+    before: Price | None,
+    lines: PriceLines,
+    policy: outcomes.Policy,
+    start: datetime,
+    now: datetime,
 ) -> None:
     """Raises InvalidInput where a run gets dearer sooner than announced."""
     notice = timedelta(days=settings.PRICE_NOTICE_DAYS)
     if before is None or start >= now + notice:
         return
-    if found := rise(release, before.lines, lines):
+    found = rise(release, before.lines, lines) or outcomes.dearer(before.policy, policy)
+    if found:
         raise InvalidInput(
             f"This price is higher: it needs {notice.days} days of notice. {found}",
             param="effective_from",

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 from marketplace.accounts.models import Team
 from marketplace.catalog.models import Example, Release
 from marketplace.metering.offer import Offer, load_offers
+from marketplace.metering.outcomes import rule_of
 from marketplace.metering.quote import PriceLines, said
 from marketplace.metering.segments import LIST
 from marketplace.pages.form import InputsForm, in_order, inputs_form
@@ -120,7 +121,7 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "lab": lab,
         "slug": slug,
         "release": release,
-        "outcomes": [(name, release.outcome_policy.get(name, "nothing")) for name in OUTCOMES],
+        "outcomes": [(name, rule_of(offer.price.policy, name)) for name in OUTCOMES],
         "form": form,
         "examples": examples_of([offer]),
         "price": said_price(offer.price_lines),

@@ -31,7 +31,6 @@ OUTCOMES = {
     "cancelled_after": "Cancelled during work",
 }
 
-CHARGES = {"units": "what was delivered", "used": "what was used", "nothing": "nothing"}
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 

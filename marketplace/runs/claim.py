@@ -17,15 +17,16 @@ LEASE = f"{settings.LEASE_SECONDS} s"
 CASE_SQL = """
     SELECT r.id AS run_id, r.state, r.attempt, r.cancel_requested_at IS NOT NULL AS cancel,
            r.inputs, b.slug || '/' || m.slug AS model, l.version, l.adapter, l.target,
-           l.output_kind, l.content_type, l.timeout_seconds, l.facts, l.outcome_policy,
+           l.output_kind, l.content_type, l.timeout_seconds, l.facts, p.policy,
            p.lines, p.currency, h.amount AS held,
-           r.created_at
+           r.created_at, extract(epoch FROM r.cancel_requested_at - a.claimed_at) AS cancel_seconds
       FROM runs_run r
       JOIN catalog_release l ON l.id = r.release_id
       JOIN catalog_model m ON m.id = l.model_id
       JOIN catalog_lab b ON b.id = m.lab_id
       JOIN metering_price p ON p.id = r.price_id
       JOIN ledger_hold h ON h.run_id = r.id
+      LEFT JOIN runs_attempt a ON a.run_id = r.id AND a.number = r.attempt
      WHERE r.id = ANY(%s)"""
 
 

@@ -20,6 +20,7 @@ from marketplace.ledger import capture
 from marketplace.ledger.accounts import revenue_account
 from marketplace.media.probe import Measures
 from marketplace.metering.meter import Event, Metered, meter
+from marketplace.metering.outcomes import OVERRUN, rule_of
 from marketplace.metering.quote import counted_units
 from marketplace.metering.units import UNITS, Facts
 from marketplace.runs.connections import Statement
@@ -31,7 +32,7 @@ STATES = {  # outcome → the run's state
     "cancelled_after": "cancelled",
 }
 SIX_PLACES = Decimal("0.000001")
-LENGTH = "video_second"
+LENGTH, COMPUTE = "video_second", "gpu_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Case:
     currency: str
     held: int
     created_at: datetime
+    cancel_seconds: Decimal | None = None  # from the attempt's claim to the team's cancel
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], attempt: int) -> "Case":
@@ -64,11 +66,12 @@ class Case:
             content_type=row["content_type"],
             timeout_seconds=row["timeout_seconds"],
             facts=row["facts"],
-            policy=row["outcome_policy"],
+            policy=row["policy"],
             price_lines=row["lines"],
             currency=row["currency"],
             held=row["held"],
             created_at=row["created_at"],
+            cancel_seconds=row["cancel_seconds"],
         )
 
     @property
@@ -115,10 +118,8 @@ def settling(items: Sequence[Mapping[str, Any]]) -> Statement:
 
 def item(case: Case, end: End) -> dict[str, Any]:
     """One item of `settle_runs`."""
-    metered = metered_end(case, end)
-    outcome = end.outcome
-    if outcome == "succeeded" and falls_short(case, end):
-        outcome = "partial"
+    outcome = outcome_of(case, end)
+    metered = metered_end(case, end, rule_of(case.policy, outcome))
     return {
         "run_id": str(case.run_id),
         "attempt": case.attempt,
@@ -132,21 +133,40 @@ def item(case: Case, end: End) -> dict[str, Any]:
     }
 
 
-def metered_end(case: Case, end: End) -> Metered:
-    """What is counted. An outcome that the release does not charge for counts as used but free."""
-    facts = Facts(case.timeout_seconds, case.facts)
+def outcome_of(case: Case, end: End) -> str:
+    """A success that delivered less than was asked for is a partial one."""
+    return "partial" if end.outcome == "succeeded" and falls_short(case, end) else end.outcome
+
+
+def metered_end(case: Case, end: End, rule: str) -> Metered:
+    """What is counted and, by the matrix's rule, charged. What is free counts as used but free."""
     found = meter(
         case.price_lines,
         case.inputs,
-        facts,
-        reported=end.reported,
-        measured=measured(end),
+        Facts(case.timeout_seconds, case.facts),
+        reported=by_class(case, end.reported),
+        measured=by_class(case, measured(end)),
         at=case.created_at,
+        most=by_class(case, cancel_bound(case)) if rule == "until_cancel" else None,
     )
-    if case.policy.get(end.outcome, "nothing") != "nothing":
+    if rule == "delivered" or (rule != "nothing" and end.reported):
         return found
     free = tuple(Event(e.unit, Decimal(0), e.witnesses) for e in found.events)
     return Metered(free, 0, agreed=True)
+
+
+def by_class(case: Case, said: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Seconds of compute under the hardware class that the price counts them in."""
+    classed = [u for u in counted_units(case.price_lines) if u.startswith(f"{COMPUTE}:")]
+    if COMPUTE not in said:
+        return dict(said)
+    return dict(said) | dict.fromkeys(classed, said[COMPUTE])
+
+
+def cancel_bound(case: Case) -> dict[str, Decimal]:
+    """Compute that a cancelled run may be charged; what a slow worker ran beyond is ours."""
+    seconds = (case.cancel_seconds or Decimal(0)) + OVERRUN
+    return {COMPUTE: max(Decimal(0), seconds).quantize(SIX_PLACES)}
 
 
 def closing(case: Case, metered: Metered) -> dict[str, Any]:
@@ -171,7 +191,7 @@ def measured(end: End) -> dict[str, Decimal]:
         "video_second": seconds.quantize(SIX_PLACES),
     }
     if end.measured_seconds is not None:
-        found["gpu_second"] = end.measured_seconds.quantize(SIX_PLACES)
+        found[COMPUTE] = end.measured_seconds.quantize(SIX_PLACES)
     return found
 
 

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from marketplace import money as amounts
+from marketplace.metering.outcomes import IF, RULES
 from marketplace.metering.quote import said
 from marketplace.metering.units import unit_of
 from marketplace.pages import wheel as mark
@@ -123,7 +124,13 @@ def outcome(name: str) -> str:
 
 @register.filter
 def charge_rule(name: str) -> str:
-    return words.CHARGES.get(name, name)
+    return RULES.get(name, name)
+
+
+@register.filter
+def when(outcome: str) -> str:
+    """When an outcome is so, as it stands after "if"."""
+    return IF[outcome]
 
 
 @register.filter

@@ -283,6 +283,7 @@ def test_a_quote_binds_although_the_price_rises(web: Client, ada: Person, still:
         release=still,
         version=2,
         lines=[{"unit": "image", "unit_price": "0.005"}],
+        policy=still.outcome_policy,
         effective_from=now,
     )
     time.sleep(2)  # what is on sale is remembered below two seconds

@@ -62,7 +62,7 @@ def test_every_release_says_what_each_outcome_costs() -> None:
     seed.seed()
     for release in Release.objects.all():
         assert len(release.outcome_policy) == 9
-        assert set(release.outcome_policy.values()) <= {"units", "used", "nothing"}
+        assert set(release.outcome_policy.values()) <= {"delivered", "until_cancel", "nothing"}
 
 
 def test_seeding_again_changes_nothing() -> None:

@@ -62,8 +62,8 @@ def offer() -> Offer:
          "content_type", "output_kind"), "x",
     )  # fmt: skip
     price = {
-        "id": 1, "version": 1, "segment": "list", "currency": "USD", "lines": [], "digest": "",
-        "effective_from": "2026-11-20T00:00:00+00:00",
+        "id": 1, "version": 1, "segment": "list", "currency": "USD", "lines": [], "policy": {},
+        "digest": "", "effective_from": "2026-11-20T00:00:00+00:00",
     }  # fmt: skip
     return read(orjson.dumps(row | {"schema": schema, "facts": {}, "prices": [price]}).decode())
 

@@ -107,5 +107,5 @@ def test_the_database_refuses_two_prices_for_one_instant(release: Release) -> No
     publish(release=release, lines=SECOND)
     with pytest.raises(IntegrityError, match="price_once_per_instant"), transaction.atomic():
         Price.objects.create(
-            release=release, version=2, lines=SECOND, effective_from=timezone.now()
+            release=release, version=2, lines=SECOND, policy={}, effective_from=timezone.now()
         )

@@ -1,5 +1,6 @@
 """A contract price is its team's alone, pinned like any other, and overlaps nothing."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -163,12 +164,13 @@ def test_a_digest_seals_all_that_a_version_says(release: Release) -> None:
     text = (
         '{"currency":"USD","effective_from":"' + price.effective_from.isoformat() + '",'
         '"lines":[{"unit":"video_second","unit_price":"0.05"}],'
+        '"policy":' + json.dumps(price.policy, sort_keys=True, separators=(",", ":")) + ","
         '"release":"lumen/reel@2026-11-20","segment":"list","version":1}'
     )
     assert price.digest == sha256(text.encode()).hexdigest()
     said = {
         "release": release.full_name, "currency": "USD", "segment": "list", "version": 1,
-        "lines": price.lines, "effective_from": price.effective_from,
+        "lines": price.lines, "effective_from": price.effective_from, "policy": price.policy,
     }  # fmt: skip
     for name, other in (
         ("segment", "window:a"),

@@ -1,5 +1,6 @@
 """What is owed, from what happened: pure, over all outcomes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from marketplace.media.probe import Measures
 from marketplace.runs.settle import Case, End, Kept, item
 
-PER_IMAGE = {"succeeded": "units", "partial": "units"}
+PER_IMAGE = {"succeeded": "delivered", "partial": "delivered"}
 RUN = UUID("01900000-0000-7000-8000-000000000000")
 MOST_IMAGES = 4
 
@@ -76,16 +77,50 @@ def test_a_failure_is_free_and_its_facts_are_kept(outcome: str) -> None:
     assert [(e["quantity"], e["reported"]) for e in found["events"]] == [("0", "4")]
 
 
-@pytest.mark.parametrize(("policy", "charged"), [("nothing", 0), ("used", 250_000)])
+@pytest.mark.parametrize(("policy", "charged"), [("nothing", 0), ("until_cancel", 250_000)])
 def test_a_cancelled_compute_run_is_charged_as_its_release_says(policy: str, charged: int) -> None:
     end = End(
         "cancelled_after",
         reported={"gpu_second": Decimal("2.5")},
         measured_seconds=Decimal("3.1"),
     )
-    found = item(case("gpu_second", "0.0001", cancelled_after=policy), end)
+    told = case("gpu_second", "0.0001", cancelled_after=policy)
+    found = item(replace(told, cancel_seconds=Decimal(3)), end)
     assert found["hold"]["amount"] == charged
     assert found["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("cancelled_at", "charged"),
+    [("0.4", 240_000), ("7", 500_000), ("-3", 0), (None, 200_000)],
+    ids=["2 s beyond it", "all of it", "before the attempt", "nobody knows when"],
+)
+def test_what_a_slow_worker_computes_beyond_a_cancel_is_ours(
+    cancelled_at: str | None, charged: int
+) -> None:
+    end = End(
+        "cancelled_after", reported={"gpu_second": Decimal(5)}, measured_seconds=Decimal("5.5")
+    )
+    told = case("gpu_second:h200", "0.0001", cancelled_after="until_cancel")
+    asked = replace(told, cancel_seconds=None if cancelled_at is None else Decimal(cancelled_at))
+    found = item(asked, end)
+    assert found["hold"]["amount"] == charged
+    [event] = found["events"]
+    assert (event["unit"], event["reported"]) == ("gpu_second:h200", "5")
+    assert Decimal(event["quantity"]) * 100_000 == charged
+
+
+def test_a_cancel_of_which_no_worker_told_is_free() -> None:
+    found = item(
+        case("gpu_second", "0.0001", cancelled_after="until_cancel"), End("cancelled_after")
+    )
+    assert found["hold"]["state"] == "voided"
+
+
+def test_a_part_is_free_where_the_matrix_says_so() -> None:
+    end = End("succeeded", pictures(3), reported={"image": Decimal(3)})
+    found = item(case(partial="nothing"), end)
+    assert (found["outcome"], found["hold"]["state"]) == ("partial", "voided")
 
 
 @given(seconds=st.decimals(0, 1000, places=6), clock=st.decimals(0, 1000, places=6))
