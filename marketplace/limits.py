@@ -11,7 +11,7 @@ import orjson
 from django.conf import settings
 
 from marketplace.errors import TooLarge
-from marketplace.media import sign
+from marketplace.media import receive, sign
 
 MEDIA = "/media/"
 Message = Any
@@ -47,6 +47,8 @@ def allowed(scope: Message) -> int:
     if scope.get("method") != "PUT" or not path.startswith(MEDIA):
         return usual
     asked = {name: found[0] for name, found in parse_qs(scope["query_string"].decode()).items()}
+    if uploaded := receive.allowed("PUT", path, scope["query_string"].decode()):
+        return max(uploaded, usual)
     most = asked.get("most", "0")
     expires, signed = asked.get("expires", ""), asked.get("signature", "")
     opens = sign.opens("PUT", path.removeprefix(MEDIA), expires=expires, signed=signed, most=most)

@@ -149,6 +149,10 @@ STORAGES: dict[str, Any] = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 OUTPUT_SECONDS = env.integer("KINORA_OUTPUT_SECONDS", 30 * 24 * 3600)  # how long media is kept
+FILE_SECONDS = env.integer("KINORA_FILE_SECONDS", 30 * 24 * 3600)  # the same for teams' files
+RECORD_SECONDS = env.integer("KINORA_RECORD_SECONDS", 0)  # what is known of them; 0 is for ever
+FILE_BYTES = env.integer("KINORA_FILE_BYTES", 250_000_000)  # largest file of a team
+TEAM_FILE_BYTES = env.integer("KINORA_TEAM_FILE_BYTES", 20_000_000_000)  # all of them together
 SIGNED_URL_SECONDS = env.integer("KINORA_SIGNED_URL_SECONDS", 3600)
 
 STATIC_URL = "/static/"

@@ -1,4 +1,4 @@
-"""Our own measures of an output: what it is by its content, how large, how long, with sound or not.
+"""Our own measures of a file: what it is by its content, how large, how long, with sound or not.
 
 The decoding happens in a child process with limits that may crash or be killed; it is kept between
 files and started anew after either. This module never opens the file.
@@ -27,7 +27,7 @@ SIX_PLACES = Decimal("0.000001")
 
 
 class ProbeFailed(Exception):
-    """The file is not a usable output. The message is fit for an admin."""
+    """The file is not usable. The message ends a sentence that begins with the file."""
 
 
 class ChildDied(Exception):
@@ -40,8 +40,8 @@ class Measures:
 
     kind: str
     content_type: str
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     codec: str
     frames: int | None = None
     seconds: Decimal | None = None

@@ -22,8 +22,22 @@ OPEN_FILES = 64
 IMAGE_PIXELS = 64_000_000
 FRAME_PIXELS = 4096 * 2304
 FRAMES = 60 * 60
-IMAGES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-VIDEOS = {"mp4": "video/mp4", "webm": "video/webm"}  # the demuxer's name → its type
+MOVING_PIXELS = 1_000_000_000  # of all frames of an animated picture
+SOUND_SECONDS = 60 * 60
+IMAGES = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+}
+VIDEOS = {"mp4": "video/mp4", "mov": "video/quicktime", "webm": "video/webm"}  # by demuxer
+SOUNDS = {
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mp4": "audio/mp4",
+}
 
 
 class Unusable(Exception):
@@ -33,11 +47,32 @@ class Unusable(Exception):
 def probe(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         head = file.read(16)
+    demuxer = demuxer_of(head)
+    if demuxer in SOUNDS and not (demuxer == "mp4" and has_pictures(path)):
+        return sound(path, demuxer)
+    return video(path, demuxer) if demuxer else image(path)
+
+
+def demuxer_of(head: bytes) -> str:
+    """Who is to open a film or a sound, by its first bytes; empty for a picture."""
     if head[4:8] == b"ftyp":
-        return video(path, "mp4")
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        return video(path, "webm")
-    return image(path)
+        return "mov" if head[8:12] == b"qt  " else "mp4"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "wav"
+    if head[:2] in {b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa"}:
+        return "mp3"
+    known = {b"\x1a\x45\xdf\xa3": "webm", b"fLaC": "flac", b"OggS": "ogg", b"ID3\x03": "mp3"}
+    return (known | {b"ID3\x02": "mp3", b"ID3\x04": "mp3"}).get(head[:4], "")
+
+
+def opened(path: Path, demuxer: str) -> InputContainer:
+    """Never by its name or by guessing: a playlist could name other files."""
+    return av.open(str(path), format=demuxer, options={"protocol_whitelist": "file"})
+
+
+def has_pictures(path: Path) -> bool:
+    with opened(path, "mp4") as container:
+        return bool(container.streams.video)
 
 
 def image(path: Path) -> dict[str, Any]:
@@ -47,12 +82,42 @@ def image(path: Path) -> dict[str, Any]:
             raise Unusable(f"{width} × {height} pixels are too many")
         picture.load()
         name = picture.format or ""
-    return measures("image", IMAGES[name], width, height, codec=name.lower())
+        frames = moving(picture)
+    found = measures("image", IMAGES[name], width, height, codec=name.lower())
+    return found | ({"frames": frames} if frames > 1 else {})
+
+
+def moving(picture: Image.Image) -> int:
+    """Decode every frame of a picture that may move; how many there are."""
+    frames: int = getattr(picture, "n_frames", 1)
+    if frames > FRAMES or frames * picture.width * picture.height > MOVING_PIXELS:
+        raise Unusable("it has too many frames")
+    for number in range(1, frames):
+        picture.seek(number)
+        picture.load()
+    return frames
+
+
+def sound(path: Path, demuxer: str) -> dict[str, Any]:
+    """Count every sample."""
+    with opened(path, demuxer) as container:
+        if not container.streams.audio:
+            raise Unusable("it holds no sound")
+        stream = container.streams.audio[0]
+        samples, rate = 0, stream.rate or 0
+        for frame in container.decode(audio=0):
+            samples += frame.samples
+            if not rate or samples > SOUND_SECONDS * rate:
+                raise Unusable("it is too long")
+        if not samples:
+            raise Unusable("no sound can be decoded")
+        found = measures("audio", SOUNDS[demuxer], None, None, codec=stream.name or "")
+    return found | {"seconds": str(Fraction(samples, rate)), "sound": True}
 
 
 def video(path: Path, demuxer: str) -> dict[str, Any]:
     """Count every frame; a header's word on length is not asked for."""
-    with av.open(str(path), format=demuxer, options={"protocol_whitelist": "file"}) as container:
+    with opened(path, demuxer) as container:
         if not container.streams.video:
             raise Unusable("it has no pictures")
         stream = container.streams.video[0]
@@ -86,14 +151,14 @@ def length(times: list[int | None], base: Fraction, rate: Fraction) -> Fraction:
 
 def audible(path: Path, demuxer: str) -> bool:
     """Whether there is a sound track that can be decoded."""
-    with av.open(str(path), format=demuxer, options={"protocol_whitelist": "file"}) as container:
+    with opened(path, demuxer) as container:
         if not container.streams.audio:
             return False
         return any(frame.samples for frame in container.decode(audio=0))
 
 
 def measures(
-    kind: str, content_type: str, width: int, height: int, *, codec: str
+    kind: str, content_type: str, width: int | None, height: int | None, *, codec: str
 ) -> dict[str, Any]:
     return {
         "kind": kind,

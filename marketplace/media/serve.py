@@ -11,12 +11,27 @@ from pathlib import Path
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import default_storage
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.db import OperationalError
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.http.response import StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from marketplace.errors import Conflict, InvalidInput, KinoraError, NotAllowed, NotFound, TooLarge
-from marketplace.media import sign, store
+from marketplace.errors import (
+    Conflict,
+    InvalidInput,
+    KinoraError,
+    NotAllowed,
+    NotFound,
+    TooLarge,
+    database_away,
+)
+from marketplace.media import files, shelf, sign, store
 
 PIECE = 256 * 1024
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -51,10 +66,35 @@ def opened(request: HttpRequest, method: str, path: str) -> bool:
     )
 
 
+@csrf_exempt
+async def file(request: HttpRequest, **_path: str) -> HttpResponseBase:
+    """GET or HEAD of a team's file by its own address, for as long as it is kept."""
+    if request.method not in {"GET", "HEAD"}:
+        return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+    try:
+        named = files.named_by(request.path)
+        found = await shelf.now().addressed(named) if named else None
+        if found is None or found.state != "ready":
+            raise files.missing()
+        if not store.is_local():
+            return HttpResponseRedirect(sign.download_url(found)[0])
+        return sent(request, found.path)
+    except OperationalError:
+        error: KinoraError = database_away()
+    except KinoraError as fault:
+        error = fault
+    return JsonResponse(error.as_json(), status=error.status, headers=error.headers())
+
+
 def give(request: HttpRequest, path: str) -> HttpResponseBase:
     """Raises NotAllowed, NotFound."""
     if not opened(request, "GET", path):
         raise NotAllowed("This address has expired or is not whole.")
+    return sent(request, path)
+
+
+def sent(request: HttpRequest, path: str) -> HttpResponseBase:
+    """The bytes, or the range of them that is asked for. Raises NotFound."""
     file = on_disk(path)
     if not file.is_file():
         raise NotFound("The file is gone.")

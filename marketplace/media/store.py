@@ -1,4 +1,4 @@
-"""Where the bytes of outputs are: Django's storage API, a folder here or a bucket in production.
+"""Where bytes are: Django's storage API, a folder here or a bucket in production.
 
 A file is received into a temporary place, hashed on the way, probed there, and only then kept
 under its name. A name carries run and attempt, so that a lost attempt never overwrites another's.
@@ -22,8 +22,15 @@ EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/webp": "webp",
+    "image/gif": "gif",
     "video/mp4": "mp4",
     "video/webm": "webm",
+    "video/quicktime": "mov",
+    "audio/wav": "wav",
+    "audio/mpeg": "mp3",
+    "audio/mp4": "m4a",
+    "audio/flac": "flac",
+    "audio/ogg": "ogg",
 }
 CONTENT_TYPES = {extension: content_type for content_type, extension in EXTENSIONS.items()}
 MEBIBYTE = 1024 * 1024
@@ -101,7 +108,7 @@ class Incoming:
         try:
             os.link(self.path, target)
         except FileExistsError:
-            if hashlib.sha256(target.read_bytes()).hexdigest() != self.sha256:
+            if digest(target) != self.sha256:
                 raise AlreadyKept(str(target)) from None
 
 
