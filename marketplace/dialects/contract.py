@@ -116,6 +116,10 @@ class Desk(Protocol):
         """Whether there is such a run."""
         ...
 
+    async def ahead(self, run_id: UUID) -> int:
+        """How many waiting runs come before it, up to a thousand; seconds old at most."""
+        ...
+
     async def money(self, run_id: UUID) -> dict[str, list[Row]]: ...
 
 

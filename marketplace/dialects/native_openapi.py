@@ -39,6 +39,8 @@ SCHEMAS: dict[str, Schema] = {
             code={"type": "string", "description": "Stable; meant for programs."},
             message={"type": "string", "description": "Meant for people."},
             param={"type": ["string", "null"], "description": "The field at fault."},
+            rule={"type": "string", "description": "The keyword of the schema that it breaks."},
+            allowed={"description": "What that keyword allows there."},
         )
     ),
     "Output": thing(

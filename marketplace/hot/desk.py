@@ -9,7 +9,7 @@ import orjson
 from marketplace.access.authorise import Scope, authorise
 from marketplace.dialects.contract import Admitted, Caller, Request, Row, Trail
 from marketplace.hot.batch import Answer, Batch
-from marketplace.hot.cache import Cache
+from marketplace.hot.cache import Cache, Memory
 from marketplace.hot.database import Database
 from marketplace.hot.hints import Hints
 from marketplace.hot.losses import Losses
@@ -29,6 +29,13 @@ PAGE = "WHERE r.team_id = %s AND r.id < %s{narrowed} ORDER BY r.id DESC LIMIT %s
 NARROWING = {name: f" AND r.{name} = %s" for name in ("state", "project", "end_user")}
 ADMITTED = frozenset({"ok", "replayed"})
 LAST = UUID(int=(1 << 128) - 1)
+AHEAD_SQL = """
+SELECT count(*) FROM (
+    SELECT 1 FROM runs_run r, runs_run me
+     WHERE me.id = %s AND r.queue = me.queue AND r.state = 'queued' AND r.id <> me.id
+       AND (-r.priority, r.created_at, r.id) < (-me.priority, me.created_at, me.id)
+     LIMIT 1000) before
+"""
 CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
 
 
@@ -42,6 +49,7 @@ class HotDesk:
         self.batch = Batch(self.database, self.hints.tell)
         self.losses = Losses()
         self.watch = Watch(self.database)
+        self.places: Memory[UUID, int] = Memory(self.count_ahead)
         self.reading: Reading[UUID, Row] = Reading(self.read_runs)
 
     async def close(self) -> None:
@@ -104,6 +112,13 @@ class HotDesk:
         rows = await self.database.rows(MONEY_SQL, [run_id, run_id])
         found: dict[str, list[Row]] = orjson.loads(rows[0][0])
         return found
+
+    async def ahead(self, run_id: UUID) -> int:
+        return await self.places.get(run_id)
+
+    async def count_ahead(self, run_id: UUID) -> int:
+        [(before,)] = await self.database.rows(AHEAD_SQL, [run_id])
+        return int(before)
 
     async def read_runs(self, run_ids: list[UUID]) -> dict[UUID, Row]:
         found = [read(text) for (text,) in await self.database.rows(MANY_RUNS_SQL, [run_ids])]

@@ -12,6 +12,17 @@ from jsonschema_rs import ValidationError
 from marketplace.errors import InvalidInput
 from marketplace.metering.offer import Offer
 
+BOUNDS = {  # keyword → where the validator keeps what it allows
+    "type": "types",
+    "enum": "options",
+    "multipleOf": "multiple_of",
+    "pattern": "pattern",
+    "format": "format",
+} | dict.fromkeys(
+    ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength",
+     "minItems", "maxItems"),
+    "limit",
+)  # fmt: skip
 EXACT = 2**53  # floats beyond it are not exact whole numbers
 
 KINDS = {
@@ -74,10 +85,16 @@ def explained(fault: ValidationError, schema: Mapping[str, Any]) -> InvalidInput
         message = SAYINGS[kind.name](kind, f"{at}.")
         if kind.name == "additionalProperties" and len(path) == 1:
             message += f" Known inputs: {', '.join(schema.get('properties', {}))}."
-        return InvalidInput(message, param=f"{at}.{named}"[:120])
+        return InvalidInput(message, param=f"{at}.{named}"[:120], rule=kind.name)
     saying = SAYINGS.get(kind.name)
     message = saying(kind, at) if saying else f"{at}: {fault.message}"
-    return InvalidInput(message, param=at[:120])
+    return InvalidInput(message, param=at[:120], **broken(kind))
+
+
+def broken(kind: Any) -> dict[str, Any]:
+    """The schema's keyword and what it allows, for programs."""
+    rule = {"rule": kind.name}
+    return rule | {"allowed": getattr(kind, BOUNDS[kind.name])} if kind.name in BOUNDS else rule
 
 
 def shown(value: Any) -> str:

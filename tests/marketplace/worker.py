@@ -49,6 +49,23 @@ def succeed(run_id: UUID, attempt: int, *, pictures: int = 1) -> None:
         assert cursor.fetchall() == [("settled",)]
 
 
+def fail(run_id: UUID, attempt: int, *, outcome: str, message: str) -> None:
+    """End without anything to show for it, at nobody's cost."""
+    item: dict[str, Any] = {
+        "run_id": str(run_id),
+        "attempt": attempt,
+        "state": "failed",
+        "outcome": outcome,
+        "error": {"code": outcome, "message": message},
+        "outputs": [],
+        "events": [],
+        "hold": {"state": "voided", "amount": 0, "shares": []},
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT code FROM settle_runs(%s)", [Jsonb([item])])
+        assert cursor.fetchall() == [("settled",)]
+
+
 def picture(place: int) -> dict[str, Any]:
     return {
         "id": str(uuid4()),

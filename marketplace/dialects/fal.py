@@ -1,0 +1,199 @@
+"""fal's clients: run, the queue, their streams. A translation to `submission` and no more."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from marketplace import body, errors, ids
+from marketplace.dialects import fal_bodies as bodies
+from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
+from marketplace.dialects.submission import Wish, start
+from marketplace.runs.view import TERMINAL
+
+LONGEST_RUN = 900.0  # seconds that a run's own answer is waited for
+PATIENCE = 2  # quiet turns of ten seconds before a stream begins without anything to show
+PRIORITIES = ("normal", "low")
+YES = ("1", "true")
+
+# ── starting ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def run(desk: Desk, request: Request, model: str) -> Reply:
+    """Run and answer with the output."""
+    row = await begun(desk, request, model)
+    if row["state"] not in TERMINAL:
+        row = await desk.finished(UUID(row["id"]), LONGEST_RUN) or row
+    if row["state"] in TERMINAL:
+        return bodies.result(row)
+    text = "The run is not done yet; its result can be had from the queue."
+    late = bodies.told(text, "request_timeout")
+    return Reply(late, 504, bodies.heads(row) | bodies.LATE)
+
+
+async def submit(desk: Desk, request: Request, model: str) -> Reply:
+    """Queue a run and answer with its addresses."""
+    row = await begun(desk, request, model)
+    told = bodies.addresses(row)
+    place = await desk.ahead(UUID(row["id"]))
+    queued = {"status": "IN_QUEUE", **told, "queue_position": place, "logs": None, "metrics": {}}
+    return Reply(queued, 200, bodies.heads(row))
+
+
+async def begun(desk: Desk, request: Request, model: str) -> Row:
+    """Admit a run for the model of an address. Raises Kinora's errors."""
+    if request.method == "HEAD":
+        raise errors.MethodNotAllowed("A run is started with POST.")
+    priority = request.headers.get("x-fal-queue-priority", "normal")
+    if priority not in PRIORITIES:
+        raise errors.MalformedBody(
+            f"X-Fal-Queue-Priority must be one of {', '.join(PRIORITIES)}.",
+            param="X-Fal-Queue-Priority",
+        )
+    admitted = await start(desk, request, Wish(model=model, arguments=arguments(request)))
+    return admitted.row
+
+
+def arguments(request: Request) -> Mapping[str, Any]:
+    """The input is the body itself, or the query of a GET."""
+    if request.method == "GET":
+        return request.query
+    return body.read(request.body) if request.body else {}
+
+
+# ── the queue ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def status(desk: Desk, request: Request, model: str, run: str) -> Reply:
+    row = await owned(desk, request, model, run)
+    lines = bodies.logs(row) if wants_logs(request) else None
+    told = bodies.status(row, ahead=await ahead(desk, row), lines=lines)
+    return Reply(told, 200 if row["state"] in TERMINAL else 202, bodies.heads(row))
+
+
+async def result(desk: Desk, request: Request, model: str, run: str) -> Reply:
+    return bodies.result(await owned(desk, request, model, run))
+
+
+async def cancel(desk: Desk, request: Request, model: str, run: str) -> Reply:
+    """Ask for the end of a run; one that has ended already says so."""
+    try:
+        row = await owned(desk, request, model, run)
+    except errors.NotFound as missing:
+        return Reply(bodies.told(missing.message, missing.code) | {"status": "NOT_FOUND"}, 404)
+    if row["state"] in TERMINAL:
+        text = "The request has been completed already."
+        late = bodies.told(text, "bad_request") | {"status": "ALREADY_COMPLETED"}
+        return Reply(late, 400, bodies.heads(row))
+    caller = await desk.caller(request, needs="run")
+    await desk.cancel(UUID(row["id"]), caller.team_id)
+    asked = {"status": "CANCELLATION_REQUESTED"}
+    return Reply(asked, 200 if row["state"] == "queued" else 202, bodies.heads(row))
+
+
+async def owned(desk: Desk, request: Request, model: str, run: str) -> Row:
+    """The team's run. The address names its lab and model, and may name more of the model."""
+    caller = await desk.caller(request, needs="read")
+    run_id = ids.private("run", run)
+    row = await desk.run(run_id) if run_id else None
+    if row is None or row["team_id"] != str(caller.team_id) or not names(model, row):
+        raise errors.NotFound(f"There is no request {run[:80]}.", param="request_id")
+    return row
+
+
+def names(model: str, row: Row) -> bool:
+    lab, _, rest = model.partition("/")
+    return bool(row["model"] == f"{lab}/{rest.partition('/')[0].partition('@')[0]}")
+
+
+def wants_logs(request: Request) -> bool:
+    return request.query.get("logs", "").lower() in YES
+
+
+async def ahead(desk: Desk, row: Row) -> int:
+    return await desk.ahead(UUID(row["id"])) if row["state"] == "queued" else 0
+
+
+# ── streams ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def follow(desk: Desk, request: Request, model: str, run: str) -> Reply:
+    """Statuses as server-sent events, until the run has ended."""
+    row = await owned(desk, request, model, run)
+    return Reply(statuses(desk, row, with_logs=wants_logs(request)), headers=bodies.heads(row))
+
+
+async def statuses(desk: Desk, row: Row, *, with_logs: bool) -> AsyncIterator[bytes]:
+    """Each with the log lines that the one before did not have."""
+    sent: set[str] = set()
+    async for now in desk.changes(UUID(row["id"])):
+        if now is None:
+            yield b": keep-alive\n\n"
+            continue
+        lines = [line for line in bodies.logs(now) if line["message"] not in sent]
+        sent.update(line["message"] for line in lines)
+        place = await ahead(desk, now)
+        yield event(bodies.status(now, ahead=place, lines=lines if with_logs else None))
+
+
+async def stream(desk: Desk, request: Request, model: str) -> Reply:
+    """Run and send what is seen of it: previews first, the output last.
+
+    A run that fails before anything was seen of it answers with its error's own status.
+    """
+    row = await begun(desk, request, model)
+    changes = desk.changes(UUID(row["id"]))
+    first, quiet = await anext(changes), 0
+    while quiet < PATIENCE and not shows(first):
+        first = await anext(changes)
+        quiet += first is None
+    if first and first["state"] in TERMINAL and first["state"] != "succeeded":
+        return bodies.result(first)
+    return Reply(partials(first, changes), headers=bodies.heads(row))
+
+
+def shows(row: Row | None) -> bool:
+    return bool(row and (row["state"] in TERMINAL or preview(row)))
+
+
+def preview(row: Row) -> str:
+    return (row["progress"] or {}).get("preview") or ""
+
+
+async def partials(first: Row | None, changes: AsyncIterator[Row | None]) -> AsyncIterator[bytes]:
+    last = ""
+    async for row in preceded(first, changes):
+        if row is None:
+            yield b": keep-alive\n\n"
+        elif row["state"] in TERMINAL:
+            yield event(bodies.result(row).body)
+        elif (seen := preview(row)) and seen != last:
+            last = seen
+            yield event(bodies.partial(row))
+
+
+async def preceded(
+    first: Row | None, changes: AsyncIterator[Row | None]
+) -> AsyncIterator[Row | None]:
+    yield first
+    async for row in changes:
+        yield row
+
+
+def event(data: Any) -> bytes:
+    return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+ROUTES = (
+    Route("POST", "/fal/run/{model:path}/stream", stream),
+    Route("POST", "/fal/run/{model:path}", run),
+    Route("PUT", "/fal/run/{model:path}", run),
+    Route("GET", "/fal/run/{model:path}", run),
+    Route("GET", "/fal/queue/{model:path}/requests/{run}/status/stream", follow),
+    Route("GET", "/fal/queue/{model:path}/requests/{run}/status", status),
+    Route("PUT", "/fal/queue/{model:path}/requests/{run}/cancel", cancel),
+    Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
+    Route("POST", "/fal/queue/{model:path}", submit),
+)
+SURFACE = Surface(("/fal/",), ROUTES, bodies.refused, stamps=(bodies.REQUEST_ID,))
