@@ -238,6 +238,7 @@ if ALLOW_LOOPBACK_WEBHOOKS and (PRODUCTION or DATABASE_URL):
 # Scheme → what renders a run's row and an event into a body; see webhooks/schemes.py.
 WEBHOOK_RENDERERS = {
     "standard": "marketplace.runs.told.render",
+    "replicate": "marketplace.dialects.replicate.render",
 }
 
 # ── runs ──────────────────────────────────────────────────────────────────────────────────────

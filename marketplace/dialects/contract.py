@@ -120,6 +120,14 @@ class Desk(Protocol):
         """How many waiting runs come before it, up to a thousand; seconds old at most."""
         ...
 
+    async def team(self, team_id: UUID) -> Row:
+        """id (public), name."""
+        ...
+
+    async def run_counts(self) -> Mapping[str, int]:
+        """Model → how many runs it has had, as of a minute ago at most."""
+        ...
+
     async def money(self, run_id: UUID) -> dict[str, list[Row]]: ...
 
 

@@ -3,48 +3,47 @@
 Idempotency, caps and attribution come in headers, since those bodies have no place for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from marketplace.access import attribution
 from marketplace.dialects.contract import Admitted, Desk, Request
 from marketplace.dialects.native import idempotency_key
-from marketplace.dialects.vocabulary import fitted, reworded
-from marketplace.errors import InvalidInput
+from marketplace.dialects.vocabulary import fitted
 from marketplace.metering.offer import named
-from marketplace.runs.submit import Admission, cost_limit, prepare
+from marketplace.runs.submit import cost_limit, prepare
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """model: `lab/model` or `lab/model@version`; arguments: in the client's words.
 
-    user: the end user that the body names, where the client has a field for one.
+    user: the end user that the body names, where the client has a field for one. webhooks: of
+    `webhooks.targets.target`.
     """
 
     model: str
     arguments: Mapping[str, Any]
     user: Any = None
+    webhooks: Sequence[Mapping[str, Any]] = ()
 
 
 async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
-    """Admit a run. Raises Kinora's errors, with `param` in the client's words."""
+    """Admit a run. Raises Unfit for an argument, Kinora's errors for the rest."""
     caller = await desk.caller(request, needs="run")
     offer = named(await desk.offers(), wish.model)
     fit = fitted(offer, wish.arguments)
-    try:
-        admission: Admission = prepare(
-            offer=offer,
-            body={"model": offer.full_name, "inputs": fit.inputs},
-            team_id=caller.team_id,
-            key_id=caller.key_id,
-            user_id=None,
-            idempotency_key=idempotency_key(request),
-            quote=None,
-            max_cost=cost_limit(request.headers.get("x-kinora-max-cost")),
-            attribution=attribution.attribution(header=request.headers.get, user=wish.user),
-        )
-    except InvalidInput as refusal:
-        raise reworded(refusal, fit.words) from None
+    admission = prepare(
+        offer=offer,
+        body={"model": offer.full_name, "inputs": fit.inputs},
+        team_id=caller.team_id,
+        key_id=caller.key_id,
+        user_id=None,
+        idempotency_key=idempotency_key(request),
+        quote=None,
+        max_cost=cost_limit(request.headers.get("x-kinora-max-cost")),
+        attribution=attribution.attribution(header=request.headers.get, user=wish.user),
+        webhooks=wish.webhooks,
+    )
     return await desk.admit(admission, request.trail)

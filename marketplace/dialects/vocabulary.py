@@ -36,6 +36,10 @@ NUMBER = re.compile(r"(-?[0-9]{1,15}(?:\.[0-9]{1,15})?)s?")  # `8s` is how some 
 TRUTH = {"true": True, "false": False}
 
 
+class Unfit(InvalidInput):
+    """What the release cannot do. param: the caller's own word for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """inputs: validated, defaults filled in. words: the release's name → the caller's."""
@@ -45,13 +49,26 @@ class Fitted:
 
 
 def fitted(offer: Offer, arguments: Mapping[str, Any]) -> Fitted:
-    """The release's inputs that `arguments` mean. Raises InvalidInput with the caller's word.
+    """The release's inputs that `arguments` mean. Raises Unfit.
 
     What is None counts as not said, as clients send it for every parameter left alone.
     """
-    properties = offer.schema.get("properties", {})
+    words: dict[str, str] = {}
+    try:
+        inputs = translated(offer.schema, arguments, words)
+        return Fitted(validated(offer, inputs), words)
+    except InvalidInput as refusal:
+        raise reworded(refusal, words) from None
+
+
+def translated(
+    schema: Mapping[str, Any], arguments: Mapping[str, Any], words: dict[str, str]
+) -> dict[str, Any]:
+    """The release's names and types for what was said; fills `words`. Raises InvalidInput."""
+    properties = schema.get("properties", {})
     said = {word: value for word, value in arguments.items() if value is not None}
-    inputs, words = geometry.taken(properties, said)
+    inputs, sizes = geometry.taken(properties, said)
+    words |= sizes
     for word, value in said.items():
         if word in geometry.WORDS:
             continue
@@ -59,10 +76,7 @@ def fitted(offer: Offer, arguments: Mapping[str, Any]) -> Fitted:
         if name in words:
             raise InvalidInput(f"{word} and {words[name]} say the same; send one.", param=word)
         inputs[name], words[name] = shaped(properties.get(name, {}), value), word
-    try:
-        return Fitted(validated(offer, inputs), words)
-    except InvalidInput as refusal:
-        raise reworded(refusal, words) from None
+    return inputs
 
 
 def own_name(properties: Mapping[str, Any], word: str) -> str:
@@ -98,13 +112,10 @@ def number(text: str) -> Any:
     return float(found[1]) if "." in found[1] else int(found[1])
 
 
-def reworded(refusal: InvalidInput, words: Mapping[str, str]) -> InvalidInput:
+def reworded(refusal: InvalidInput, words: Mapping[str, str]) -> Unfit:
     """The refusal in the caller's words."""
     place = (refusal.param or "").removeprefix("inputs.")
     name, _, rest = place.partition(".")
     word = words.get(name, name)
     own = f"{word}.{rest}" if rest else word
-    message = refusal.message.replace(f"inputs.{place}", own)
-    if message.startswith(own) and CANONICAL.get(name, name) == "image" and word != name:
-        message = f"{message} ({name})"
-    return InvalidInput(message, param=own, **refusal.facts)
+    return Unfit(refusal.message.replace(f"inputs.{place}", own), param=own, **refusal.facts)

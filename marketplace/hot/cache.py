@@ -19,7 +19,13 @@ from marketplace.hot.database import Database
 from marketplace.metering.offer import OFFERS_SQL, Offer, by_name, read
 
 FRESH = 1.5  # seconds
+SLOW = 60.0  # for what only informs
 LARGEST = 20_000
+COUNTS_SQL = """
+SELECT l.slug || '/' || m.slug, count(*) FROM runs_run u
+  JOIN catalog_release r ON r.id = u.release_id JOIN catalog_model m ON m.id = r.model_id
+  JOIN catalog_lab l ON l.id = m.lab_id GROUP BY 1
+"""
 # Notes the use of a key too, once a minute.
 KEY_SQL = """
 WITH found AS (
@@ -38,10 +44,11 @@ Value = TypeVar("Value")
 
 
 class Memory(Generic[Key, Value]):
-    """Values by key for FRESH seconds; askers of one key at one time share one question."""
+    """Values by key for `fresh` seconds; askers of one key at one time share one question."""
 
-    def __init__(self, ask: Callable[[Key], Awaitable[Value]]) -> None:
+    def __init__(self, ask: Callable[[Key], Awaitable[Value]], fresh: float = FRESH) -> None:
         self.ask = ask
+        self.fresh = fresh
         self.known: dict[Key, tuple[float, Value]] = {}
         self.asked: dict[Key, asyncio.Task[Value]] = {}
 
@@ -54,7 +61,7 @@ class Memory(Generic[Key, Value]):
 
     async def learn(self, key: Key) -> Value:
         """The answer is as old as the question: it counts from before the query."""
-        until = time.monotonic() + FRESH
+        until = time.monotonic() + self.fresh
         try:
             value = await self.ask(key)
         finally:
@@ -72,6 +79,7 @@ class Cache:
         self.database = database
         self.keys: Memory[bytes, Caller | None] = Memory(self.find_key)
         self.sale: Memory[str, Mapping[str, Offer]] = Memory(self.find_offers)
+        self.counts: Memory[str, Mapping[str, int]] = Memory(self.find_counts, SLOW)
 
     async def caller(self, authorization: str) -> Caller:
         """Whom a header speaks for. A key with a wrong checksum costs no query."""
@@ -88,6 +96,9 @@ class Cache:
 
     async def find_offers(self, _all: str) -> Mapping[str, Offer]:
         return by_name(read(text) for (text,) in await self.database.rows(OFFERS_SQL))
+
+    async def find_counts(self, _all: str) -> Mapping[str, int]:
+        return dict(await self.database.rows(COUNTS_SQL))
 
 
 def caller_of(key_id: UUID, team_id: UUID, scopes: str) -> Caller:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import orjson
 
+from marketplace import ids
 from marketplace.access.authorise import Scope, authorise
 from marketplace.dialects.contract import Admitted, Caller, Request, Row, Trail
 from marketplace.hot.batch import Answer, Batch
@@ -36,6 +37,7 @@ SELECT count(*) FROM (
        AND (-r.priority, r.created_at, r.id) < (-me.priority, me.created_at, me.id)
      LIMIT 1000) before
 """
+TEAM_SQL = "SELECT name FROM accounts_team WHERE id = %s"
 CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
 
 
@@ -106,6 +108,13 @@ class HotDesk:
 
     async def cancel(self, run_id: UUID, team_id: UUID) -> bool:
         return bool(await self.database.rows(CANCEL_SQL, [run_id, team_id]))
+
+    async def team(self, team_id: UUID) -> Row:
+        [(name,)] = await self.database.rows(TEAM_SQL, [team_id])
+        return {"id": ids.public("team", team_id), "name": name}
+
+    async def run_counts(self) -> Mapping[str, int]:
+        return await self.cache.counts.get("")
 
     async def money(self, run_id: UUID) -> dict[str, list[Row]]:
         """The ledger's side of a run, for its receipt."""

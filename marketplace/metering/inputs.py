@@ -112,3 +112,15 @@ def either(kinds: list[str]) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_order(schema: Mapping[str, Any]) -> list[str]:
+    """The names of the inputs as a reader expects them; the database keeps no order of keys."""
+    required = schema.get("required", [])
+    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
+
+    def place(name: str) -> tuple[bool, bool, bool]:
+        plain = properties[name].get("type") == "string" and "enum" not in properties[name]
+        return name not in required, not plain, name == "seed"
+
+    return sorted(properties, key=place)

@@ -27,8 +27,8 @@ OFFERS_SQL = """
 SELECT row_to_json(offer)::text FROM (
     SELECT r.id AS release_id, l.slug || '/' || m.slug AS model, r.version, l.name AS lab,
            m.name AS title, m.task, m.summary, r.input_schema AS schema, r.facts,
-           r.timeout_seconds, present.prices, r.queue, r.adapter, r.target, r.content_type,
-           r.output_kind
+           r.timeout_seconds, to_json(r.published_at) #>> '{}' AS published_at, present.prices,
+           r.queue, r.adapter, r.target, r.content_type, r.output_kind
       FROM catalog_release r
       JOIN catalog_model m ON m.id = r.model_id
       JOIN catalog_lab l ON l.id = m.lab_id
@@ -81,6 +81,7 @@ class Offer:
     facts: Facts
     prices: Mapping[str, Present]
     price: Present
+    published_at: str
     queue: str
     adapter: str
     target: str

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_GET
 
 from marketplace.accounts.models import Team
 from marketplace.catalog.models import Example, Release
+from marketplace.metering.inputs import in_order
 from marketplace.metering.offer import Offer, load_offers
 from marketplace.metering.outcomes import rule_of
 from marketplace.metering.quote import PriceLines, said
 from marketplace.metering.segments import LIST
-from marketplace.pages.form import InputsForm, in_order, inputs_form
+from marketplace.pages.form import InputsForm, inputs_form
 from marketplace.pages.team import session_team
 from marketplace.pages.words import OUTCOMES, lasted
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from django import forms
 
+from marketplace.metering.inputs import in_order
+
 Property = Mapping[str, Any]
 LONG = 500  # a text that may be longer than this gets a text area
 
@@ -97,15 +99,3 @@ def inputs_form(schema: Mapping[str, Any]) -> type[InputsForm]:
         fields[name].required = not isinstance(fields[name], forms.BooleanField)
         fields[name].error_messages["required"] = f"{fields[name].label} is missing."
     return type("ReleaseInputs", (InputsForm,), fields)
-
-
-def in_order(schema: Mapping[str, Any]) -> list[str]:
-    """The names of the inputs as a reader expects them; the database keeps no order of keys."""
-    required = schema.get("required", [])
-    properties: Mapping[str, Property] = schema.get("properties", {})
-
-    def place(name: str) -> tuple[bool, bool, bool]:
-        plain = properties[name].get("type") == "string" and "enum" not in properties[name]
-        return name not in required, not plain, name == "seed"
-
-    return sorted(properties, key=place)

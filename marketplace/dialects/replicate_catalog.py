@@ -1,0 +1,290 @@
+"""Replicate's API of what is on sale: models, versions with their schemas, collections, hardware.
+
+A version's id is the SHA-256 of `lab/model@release`. Every model is a deployment of itself, and
+nothing here is made or deleted by its clients.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from marketplace import errors
+from marketplace.dialects.contract import Desk, Reply, Request, Route
+from marketplace.metering.inputs import in_order
+from marketplace.metering.offer import Offer
+
+BASE = f"{settings.SITE_URL}/replicate/v1"
+MISSING = "The requested resource could not be found."
+COG = "kinora"
+COLLECTIONS = {
+    "text-to-image": "Pictures from words",
+    "image-to-image": "Pictures from pictures",
+    "text-to-video": "Clips from words",
+    "image-to-video": "Clips from pictures",
+}
+Offers = Mapping[str, Offer]
+Json = dict[str, Any]
+
+
+def missing() -> errors.NotFound:
+    return errors.NotFound(MISSING)
+
+
+@lru_cache(maxsize=4096)
+def version_id(model: str, release: str) -> str:
+    return hashlib.sha256(f"{model}@{release}".encode()).hexdigest()
+
+
+def newest(offers: Offers) -> list[Offer]:
+    """One offer per model, its newest release."""
+    return [offer for name, offer in offers.items() if "@" not in name]
+
+
+def releases(offers: Offers, model: str) -> list[Offer]:
+    """All releases of a model that can be called. Raises NotFound where there is none."""
+    if found := [offer for name, offer in offers.items() if name.startswith(f"{model}@")]:
+        return found
+    raise missing()
+
+
+def versioned(offers: Offers, said: str) -> Offer:
+    """The offer that a `version` names. Raises NotFound."""
+    model, _, version = said.rpartition(":")
+    if not model and "/" in version:
+        model, version = version, ""
+    for offer in releases(offers, model) if model else offers.values():
+        known = (offer.version, version_id(offer.model, offer.version), "")
+        if version in known:
+            return offer
+    raise missing()
+
+
+# ── objects ───────────────────────────────────────────────────────────────────────────────────
+
+
+def model_json(offer: Offer, runs: Mapping[str, int]) -> Json:
+    """runs: model → how many it has had."""
+    owner, name = offer.model.split("/")
+    return {
+        "url": f"{settings.SITE_URL}/models/{offer.model}",
+        "owner": owner,
+        "name": name,
+        "description": offer.summary,
+        "visibility": "public",
+        "is_official": True,
+        "github_url": None,
+        "paper_url": None,
+        "license_url": None,
+        "run_count": runs.get(offer.model, 0),
+        "cover_image_url": None,
+        "default_example": None,
+        "latest_version": version_json(offer),
+    }
+
+
+def version_json(offer: Offer) -> Json:
+    return {
+        "id": version_id(offer.model, offer.version),
+        "created_at": offer.published_at,
+        "cog_version": COG,
+        "openapi_schema": openapi(offer),
+    }
+
+
+def openapi(offer: Offer) -> Json:
+    """The document of one version: how a run is asked for and what it gives."""
+    address = {"type": "string", "format": "uri"}
+    several = offer.output_kind == "image"
+    output = {"type": "array", "items": address} if several else address
+    return {
+        "openapi": "3.0.2",
+        "info": {"title": offer.title, "version": offer.version},
+        "paths": {},
+        "components": {
+            "schemas": {"Input": input_schema(offer), "Output": {"title": "Output", **output}}
+            | choices(offer)
+        },
+    }
+
+
+def input_schema(offer: Offer) -> Json:
+    declared = offer.schema.get("properties", {})
+    properties = {
+        name: field(name, declared[name]) | {"x-order": place}
+        for place, name in enumerate(in_order(offer.schema))
+    }
+    required = list(offer.schema.get("required", []))
+    return {"type": "object", "title": "Input", "required": required, "properties": properties}
+
+
+def field(name: str, schema: Json) -> Json:
+    """One input; a list of choices becomes a reference, as Replicate's own documents have it."""
+    if "enum" not in schema:
+        return dict(schema)
+    rest = {key: value for key, value in schema.items() if key not in ("enum", "type")}
+    return rest | {"allOf": [{"$ref": f"#/components/schemas/{name}"}]}
+
+
+def choices(offer: Offer) -> Json:
+    return {
+        name: {"enum": schema["enum"], "type": schema.get("type", "string"), "title": name}
+        for name, schema in offer.schema.get("properties", {}).items()
+        if "enum" in schema
+    }
+
+
+def deployment(offer: Offer) -> Json:
+    owner, name = offer.model.split("/")
+    return {
+        "owner": owner,
+        "name": name,
+        "current_release": {
+            "number": 1,
+            "model": offer.model,
+            "version": version_id(offer.model, offer.version),
+            "created_at": offer.published_at,
+            "created_by": {"type": "organization", "username": owner, "name": offer.lab},
+            "configuration": {
+                "hardware": offer.queue,
+                "min_instances": 0,
+                "max_instances": 1,
+                "scaling_config": {},
+            },
+        },
+    }
+
+
+# ── routes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def page(results: Iterable[Json]) -> Reply:
+    return Reply({"previous": None, "next": None, "results": list(results)})
+
+
+async def on_sale(desk: Desk, request: Request) -> Offers:
+    await desk.caller(request, needs="read")
+    return await desk.offers()
+
+
+async def models(desk: Desk, request: Request) -> Reply:
+    offers = newest(await on_sale(desk, request))
+    runs = await desk.run_counts()
+    return page(model_json(offer, runs) for offer in offers)
+
+
+async def search(desk: Desk, request: Request) -> Reply:
+    """QUERY: the words are the body, as text or as a JSON string."""
+    offers = newest(await on_sale(desk, request))
+    text = request.body.decode("utf-8", "replace").strip()
+    if text.startswith('"'):
+        text = str(orjson.loads(request.body)) if valid(request.body) else text
+    words = text.lower().split()
+    found = [offer for offer in offers if all(word in about(offer) for word in words)]
+    runs = await desk.run_counts()
+    return page(model_json(offer, runs) for offer in found)
+
+
+def valid(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def about(offer: Offer) -> str:
+    return f"{offer.model} {offer.title} {offer.lab} {offer.task} {offer.summary}".lower()
+
+
+async def model(desk: Desk, request: Request, owner: str, name: str) -> Reply:
+    offer = releases(await on_sale(desk, request), f"{owner}/{name}")[0]
+    return Reply(model_json(offer, await desk.run_counts()))
+
+
+async def versions(desk: Desk, request: Request, owner: str, name: str) -> Reply:
+    return page(map(version_json, releases(await on_sale(desk, request), f"{owner}/{name}")))
+
+
+async def version(desk: Desk, request: Request, owner: str, name: str, version: str) -> Reply:
+    offers = await on_sale(desk, request)
+    return Reply(version_json(versioned(offers, f"{owner}/{name}:{version}")))
+
+
+async def deployments(desk: Desk, request: Request) -> Reply:
+    return page(map(deployment, newest(await on_sale(desk, request))))
+
+
+async def one_deployment(desk: Desk, request: Request, owner: str, name: str) -> Reply:
+    return Reply(deployment(releases(await on_sale(desk, request), f"{owner}/{name}")[0]))
+
+
+async def collections(desk: Desk, request: Request) -> Reply:
+    offers = newest(await on_sale(desk, request))
+    tasks = sorted({offer.task for offer in offers})
+    return page(collection_json(task, []) for task in tasks)
+
+
+async def collection(desk: Desk, request: Request, slug: str) -> Reply:
+    offers = [o for o in newest(await on_sale(desk, request)) if o.task == slug]
+    if not offers:
+        raise missing()
+    runs = await desk.run_counts()
+    return Reply(collection_json(slug, [model_json(offer, runs) for offer in offers]))
+
+
+def collection_json(task: str, found: list[Json]) -> Json:
+    said = COLLECTIONS.get(task, task)
+    return {"name": said, "slug": task, "description": f"{said}.", "models": found}
+
+
+async def hardware(desk: Desk, request: Request) -> Reply:
+    queues = sorted({offer.queue for offer in (await on_sale(desk, request)).values()})
+    return Reply([{"sku": queue, "name": hardware_name(queue)} for queue in queues])
+
+
+def hardware_name(queue: str) -> str:
+    return "The lab's own" if queue == "labs" else queue
+
+
+async def account(desk: Desk, request: Request) -> Reply:
+    caller = await desk.caller(request, needs="read")
+    team = await desk.team(caller.team_id)
+    return Reply(
+        {"type": "organization", "username": team["id"], "name": team["name"], "github_url": None}
+    )
+
+
+def closed(what: str) -> Callable[..., Any]:
+    async def refuse(desk: Desk, request: Request, **_path: str) -> Reply:
+        await desk.caller(request, needs="read")
+        raise errors.NotAllowed(what)
+
+    return refuse
+
+
+MODELS, DEPLOYMENTS = "/replicate/v1/models", "/replicate/v1/deployments"
+NO_MODELS = closed("Models are put on sale by their labs, not over this API.")
+NO_DEPLOYMENTS = closed("Kinora runs every model for all; there is nothing to deploy.")
+ROUTES = (
+    Route("GET", MODELS, models),
+    Route("QUERY", MODELS, search),
+    Route("POST", MODELS, NO_MODELS),
+    Route("GET", f"{MODELS}/{{owner}}/{{name}}", model),
+    Route("DELETE", f"{MODELS}/{{owner}}/{{name}}", NO_MODELS),
+    Route("GET", f"{MODELS}/{{owner}}/{{name}}/versions", versions),
+    Route("GET", f"{MODELS}/{{owner}}/{{name}}/versions/{{version}}", version),
+    Route("DELETE", f"{MODELS}/{{owner}}/{{name}}/versions/{{version}}", NO_MODELS),
+    Route("GET", DEPLOYMENTS, deployments),
+    Route("POST", DEPLOYMENTS, NO_DEPLOYMENTS),
+    Route("GET", f"{DEPLOYMENTS}/{{owner}}/{{name}}", one_deployment),
+    Route("PATCH", f"{DEPLOYMENTS}/{{owner}}/{{name}}", NO_DEPLOYMENTS),
+    Route("DELETE", f"{DEPLOYMENTS}/{{owner}}/{{name}}", NO_DEPLOYMENTS),
+    Route("GET", "/replicate/v1/collections", collections),
+    Route("GET", "/replicate/v1/collections/{slug}", collection),
+    Route("GET", "/replicate/v1/hardware", hardware),
+    Route("GET", "/replicate/v1/account", account),
+)
