@@ -113,8 +113,10 @@ def number(text: str) -> Any:
 
 
 def reworded(refusal: InvalidInput, words: Mapping[str, str]) -> Unfit:
-    """The refusal in the caller's words."""
-    place = (refusal.param or "").removeprefix("inputs.")
+    """The refusal in the caller's words; one that speaks them already stays."""
+    family, _, place = (refusal.param or "").partition(".")
+    if family != "inputs":
+        return Unfit(refusal.message, param=refusal.param, **refusal.facts)
     name, _, rest = place.partition(".")
     word = words.get(name, name)
     own = f"{word}.{rest}" if rest else word
