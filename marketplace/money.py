@@ -28,9 +28,11 @@ class Money:
         return {"amount": plain(self.amount), "currency": self.currency, "nano": self.amount}
 
 
-def nano(value: Fraction | Decimal) -> int:
+def nano(value: Fraction | Decimal | int) -> int:
     """Round an exact amount in major units to nano-units, half to even."""
-    return round(Fraction(value) * NANO)
+    above, below = value.as_integer_ratio()
+    whole, rest = divmod(above * NANO, below)
+    return whole + (2 * rest > below or (2 * rest == below and whole % 2 == 1))
 
 
 def plain(amount: int) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +10,7 @@ import orjson
 from django.utils import timezone
 
 from marketplace.metering.models import Quote
-from marketplace.metering.offer import Offer
-
-BINDING = timedelta(minutes=15)
+from marketplace.metering.offer import BINDING, Offer
 
 BOUND_SQL = """
 SELECT row_to_json(bound)::text FROM (

@@ -12,6 +12,7 @@ from marketplace.errors import InvalidInput
 from marketplace.metering import formula
 from marketplace.metering.formula import Formula, FormulaError, Interval, Ranges
 from marketplace.metering.quote import PriceLines, counted_units, quote, terms_of
+from marketplace.metering.sample import plain
 from marketplace.metering.terms import PriceError, Term, Unpriceable
 from marketplace.metering.units import Facts, unit_of
 
@@ -121,13 +122,11 @@ def biggest(declared: Mapping[str, Any]) -> Any:
 
 
 def check_default(release: Release, lines: PriceLines) -> None:
-    """The defaults have to have a price; a schema without them is priced at its first use."""
+    """Whoever fills in only what is required has to have a price, and a bound."""
     try:
-        quote(lines, release.defaults(), facts_of(release))
+        quote(lines, plain(release.input_schema), facts_of(release))
     except Unpriceable as error:
         raise InvalidInput(f"The defaults have no price. {error}", param="lines") from None
-    except (KeyError, ArithmeticError):
-        return
 
 
 def facts_of(release: Release) -> Facts:

@@ -7,14 +7,18 @@ formula once its names have one. There are no loops, powers, strings or calls be
 
 import ast
 import math
+import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 LONGEST = 400  # characters
 DEEPEST = 20
 FAMILIES = ("inputs", "usage")
-Values = Mapping[str, Fraction]
+Number = int | Fraction  # whole numbers stay int: exact as well, and faster
+Values = Mapping[str, Number]
+Evaluate = Callable[[Values], Number]
+Operation = Callable[[Number, Number], Number]
 
 
 class FormulaError(ValueError):
@@ -30,25 +34,26 @@ class Interval:
 
 
 Ranges = Mapping[str, Interval]
-FUNCTIONS: dict[str, Callable[..., Fraction]] = {
+FUNCTIONS: dict[str, Callable[..., Number]] = {
     "min": min,
     "max": max,
-    "ceil": lambda x: Fraction(math.ceil(x)),
-    "floor": lambda x: Fraction(math.floor(x)),
+    "ceil": math.ceil,
+    "floor": math.floor,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """A parsed formula. names: what it reads, such as `inputs.seconds`."""
+    """A parsed formula. names: what it reads, such as `inputs.seconds`, `usage.token:image_out`."""
 
     text: str
     tree: ast.expr
     names: frozenset[str]
+    evaluate: Evaluate = field(repr=False, compare=False)
 
-    def value(self, values: Values) -> Fraction:
+    def value(self, values: Values) -> Number:
         """Evaluate exactly. Raises KeyError for a name without a value."""
-        return evaluate(self.tree, self.text, values)
+        return self.evaluate(values)
 
     def interval(self, ranges: Ranges) -> Interval:
         """All values the formula can take. Raises FormulaError where that is not bounded."""
@@ -65,7 +70,7 @@ def parse(text: str) -> Formula:
         raise FormulaError("is not an expression") from None
     names: set[str] = set()
     check(tree, names, depth=0)
-    return Formula(text, tree, frozenset(names))
+    return Formula(text, tree, frozenset(names), compiled(tree, text))
 
 
 def check(node: ast.expr, names: set[str], depth: int) -> None:
@@ -75,8 +80,8 @@ def check(node: ast.expr, names: set[str], depth: int) -> None:
     match node:
         case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
             return
-        case ast.Attribute(value=ast.Name(id=family), attr=name) if family in FAMILIES:
-            names.add(f"{family}.{name}")
+        case ast.Attribute() if name := name_of(node):
+            names.add(name)
             return
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
             parts = [left, right]
@@ -90,54 +95,74 @@ def check(node: ast.expr, names: set[str], depth: int) -> None:
         check(part, names, depth + 1)
 
 
-def number(node: ast.Constant, text: str) -> Fraction:
+def number(node: ast.Constant, text: str) -> Number:
     """The constant as it was written, not as a float."""
+    if isinstance(node.value, int):
+        return node.value
     written = ast.get_source_segment(text, node) or str(node.value)
     return Fraction(written.replace("_", ""))
 
 
-def dotted(node: ast.Attribute) -> str:
-    return ast.unparse(node)
+def name_of(node: ast.expr) -> str:
+    """`inputs.seconds`, `usage.image`, or `usage.token:image_out` for `usage.token.image_out`."""
+    match node:
+        case ast.Attribute(value=ast.Name(id=family), attr=name) if family in FAMILIES:
+            return f"{family}.{name}"
+        case ast.Attribute(value=ast.Attribute(value=ast.Name(id="usage"), attr=unit), attr=kind):
+            return f"usage.{unit}:{kind}"
+    return ""
 
 
-def evaluate(node: ast.expr, text: str, values: Values) -> Fraction:
+def compiled(node: ast.expr, text: str) -> Evaluate:
+    """A function of the values; the tree is walked once, not at every price."""
     match node:
         case ast.Constant():
-            return number(node, text)
+            constant = number(node, text)
+            return lambda values: constant
         case ast.Attribute():
-            return values[dotted(node)]
+            name = name_of(node)
+            return lambda values: values[name]
         case ast.BinOp(left=left, op=op, right=right):
-            return combine(op, evaluate(left, text, values), evaluate(right, text, values))
+            return combined(OPERATIONS[type(op)], compiled(left, text), compiled(right, text))
         case ast.Call(func=ast.Name(id=name), args=args):
-            return FUNCTIONS[name](*(evaluate(arg, text, values) for arg in args))
+            return called(FUNCTIONS[name], [compiled(arg, text) for arg in args])
     raise AssertionError("checked when it was parsed")
 
 
-def combine(op: ast.operator, left: Fraction, right: Fraction) -> Fraction:
-    match op:
-        case ast.Add():
-            return left + right
-        case ast.Sub():
-            return left - right
-        case ast.Mult():
-            return left * right
-    return left / right
+def combined(operation: Operation, left: Evaluate, right: Evaluate) -> Evaluate:
+    return lambda values: operation(left(values), right(values))
+
+
+def called(function: Callable[..., Number], args: list[Evaluate]) -> Evaluate:
+    return lambda values: function(*(arg(values) for arg in args))
+
+
+def divided(left: Number, right: Number) -> Number:
+    return Fraction(left) / right
+
+
+OPERATIONS: dict[type[ast.operator], Operation] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: divided,
+}
 
 
 def bounded(node: ast.expr, text: str, ranges: Ranges) -> Interval:
     match node:
         case ast.Constant():
-            return Interval(number(node, text), number(node, text))
+            return Interval(Fraction(number(node, text)), Fraction(number(node, text)))
         case ast.Attribute():
-            if (found := ranges.get(dotted(node))) is None:
-                raise FormulaError(f"is not bounded: `{dotted(node)}` has no least and most")
+            if (found := ranges.get(name_of(node))) is None:
+                raise FormulaError(f"is not bounded: `{ast.unparse(node)}` has no least and most")
             return found
         case ast.BinOp(left=left, op=op, right=right):
             return spanned(op, bounded(left, text, ranges), bounded(right, text, ranges))
         case ast.Call(func=ast.Name(id=name), args=args):
-            parts = [bounded(arg, text, ranges) for arg in args]
-            function = FUNCTIONS[name]
-            return Interval(function(*(p.low for p in parts)), function(*(p.high for p in parts)))
+            parts, function = [bounded(arg, text, ranges) for arg in args], FUNCTIONS[name]
+            low, high = function(*(p.low for p in parts)), function(*(p.high for p in parts))
+            return Interval(Fraction(low), Fraction(high))
     raise AssertionError("checked when it was parsed")
 
 
@@ -145,7 +170,10 @@ def spanned(op: ast.operator, left: Interval, right: Interval) -> Interval:
     """The interval of an operation; all four are extreme at the corners."""
     if isinstance(op, ast.Div) and right.low <= 0 <= right.high:
         raise FormulaError("is not bounded: it may divide by 0")
-    corners = [combine(op, a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
+    operation = OPERATIONS[type(op)]
+    corners = [
+        Fraction(operation(a, b)) for a in (left.low, left.high) for b in (right.low, right.high)
+    ]
     return Interval(min(corners), max(corners))
 
 
@@ -176,5 +204,5 @@ def grows(node: ast.expr, text: str, ranges: Ranges) -> bool:
 
 
 def reads_usage(node: ast.expr) -> bool:
-    names = (dotted(part) for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    names = (name_of(part) for part in ast.walk(node) if isinstance(part, ast.Attribute))
     return any(name.startswith("usage.") for name in names)

@@ -7,6 +7,7 @@ runs.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -18,8 +19,12 @@ from django.db import connection
 from marketplace.errors import InvalidInput, NotFound
 from marketplace.metering import segments
 from marketplace.metering.outcomes import Policy
-from marketplace.metering.quote import Priced, PriceLines, quote
+from marketplace.metering.quote import Book, Priced, PriceLines, book_of
+from marketplace.metering.terms import Unpriceable
 from marketplace.metering.units import Facts
+
+BINDING = timedelta(minutes=15)  # how long a quote binds
+SKEW = timedelta(seconds=5)  # how far this process's clock may be before the database's
 
 # One text column of JSON, so that both connections read it alike. A model's newest release first.
 # A release is on sale from its list price on, whoever has another.
@@ -60,6 +65,7 @@ class Present:
     policy: Policy
     digest: str
     effective_from: str
+    book: Book
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +130,15 @@ class Offer:
         return self if price is self.price else replace(self, price=price)
 
     def quote(self, inputs: Mapping[str, Any]) -> Priced:
-        """What a run with these validated inputs costs at most, defaults filled in."""
-        return quote(self.price.lines, inputs, self.facts)
+        """What a run with these validated inputs costs at most, defaults filled in.
+
+        The bound holds for a run that is admitted within BINDING, whatever the hour's price then.
+        Raises InvalidInput naming the input without which there is no price.
+        """
+        try:
+            return self.price.book.quote(inputs, self.facts, datetime.now(UTC) - SKEW, BINDING)
+        except Unpriceable as reason:
+            raise InvalidInput(str(reason), param=reason.param) from None
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +154,7 @@ def read(text: str) -> Offer:
     row = orjson.loads(text)
     schema = row["schema"]
     properties = schema.get("properties", {})
-    prices = {price["segment"]: Present(**price) for price in row["prices"]}
+    prices = {p["segment"]: Present(**p, book=book_of(p["lines"])) for p in row["prices"]}
     facts = Facts(row.pop("timeout_seconds"), row["facts"])
     return Offer(
         **row

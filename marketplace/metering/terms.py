@@ -8,16 +8,16 @@
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import time
 from fractions import Fraction
 from typing import Any
 
 from marketplace.metering import formula
-from marketplace.metering.formula import Formula
+from marketplace.metering.formula import Formula, Number
 
-ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+ROUNDINGS: dict[str, Callable[[Number], int]] = {
     "up": math.ceil,
     "down": math.floor,
     "nearest": round,  # half to even
@@ -29,7 +29,7 @@ FIELDS = frozenset(
 PLACES = 12
 MOST_ROWS = 500
 Inputs = Mapping[str, Any]
-Quantities = Mapping[str, Fraction]
+Quantities = Mapping[str, Number]
 
 
 class PriceError(ValueError):
@@ -41,29 +41,34 @@ class PriceError(ValueError):
 
 
 class Unpriceable(ValueError):
-    """Inputs that a line has no price for."""
+    """Inputs that have no price, or no bound. `param` names the input at fault."""
+
+    def __init__(self, param: str, reason: str) -> None:
+        super().__init__(reason)
+        self.param = param
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
     """up_to: the last quantity of this tier; None for the last one."""
 
-    up_to: Fraction | None
-    unit_price: Fraction
+    up_to: Number | None
+    unit_price: Number
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A number that holds when the inputs and the time of day fit."""
 
-    number: Fraction
+    number: Number
     when: Mapping[str, Any]
     between: tuple[time, time] | None = None
 
-    def fits(self, inputs: Inputs, at: datetime | None) -> bool:
-        return all(inputs.get(name) == value for name, value in self.when.items()) and (
-            self.between is None or (at is not None and within(at.time(), *self.between))
-        )
+    def fits(self, inputs: Inputs, at: time | None) -> bool:
+        """at: the time of day in UTC; without one no hours fit."""
+        if self.between and (at is None or not within(at, *self.between)):
+            return False
+        return all(inputs.get(name) == value for name, value in self.when.items())
 
 
 def within(moment: time, start: time, end: time) -> bool:
@@ -76,9 +81,9 @@ class Term:
     """A parsed line. All numbers are exact; money is in major units."""
 
     unit: str
-    unit_price: Fraction | None = None
-    included: Fraction = Fraction(0)
-    minimum: Fraction = Fraction(0)
+    unit_price: Number | None = None
+    included: Number = 0
+    minimum: Number = 0
     step: Fraction | None = None
     rounding: str = "up"
     volume: bool = False
@@ -88,52 +93,72 @@ class Term:
     quantity: Formula | None = None
     data: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
-    def counted(self, inputs: Inputs, usage: Quantities) -> Fraction:
+    def counted(self, inputs: Inputs, usage: Quantities) -> Number:
         """The raw quantity: of the unit, or of the formula."""
         if self.quantity is None:
             return usage[self.unit]
-        return max(Fraction(0), self.quantity.value(values(inputs, usage)))
+        return max(0, self.quantity.value(values(self.quantity.names, inputs, usage)))
 
-    def billable(self, quantity: Fraction) -> Fraction:
+    def billable(self, quantity: Number) -> Number:
         """What is left to pay for after minimum, included quantity and steps."""
-        due = max(Fraction(0), max(quantity, self.minimum) - self.included)
+        due = max(quantity, self.minimum) if self.minimum else quantity
+        if self.included:
+            due = max(0, due - self.included)
         return due if self.step is None else ROUNDINGS[self.rounding](due / self.step) * self.step
 
-    def amount(self, quantity: Fraction, inputs: Inputs, at: datetime | None) -> Fraction:
+    def amount(self, quantity: Number, inputs: Inputs, at: time | None) -> Number:
         """What `quantity` costs. Raises Unpriceable where no row of the table fits."""
-        due = self.billable(quantity)
-        plain = self.tiered(due) if self.tiers else due * self.price(inputs, at)
-        return plain * self.factor(inputs, at)
+        return self.cost(quantity, inputs, at)[1]
 
-    def price(self, inputs: Inputs, at: datetime | None) -> Fraction:
+    def cost(
+        self, quantity: Number, inputs: Inputs, at: time | None
+    ) -> tuple[Number | None, Number]:
+        """The price of one unit, None where tiers make it depend on the quantity, and the amount.
+
+        Raises Unpriceable where no row of the table fits.
+        """
+        due, factor = self.billable(quantity), self.factor(inputs, at)
+        if self.tiers:
+            return None, self.tiered(due) * factor
+        price = self.price(inputs, at)
+        if factor != 1:
+            price *= factor
+        return price, due * price
+
+    def price(self, inputs: Inputs, at: time | None) -> Number:
         for row in self.table:
             if row.fits(inputs, at):
                 return row.number
         if self.unit_price is None:
             asked = {name: inputs.get(name) for row in self.table for name in row.when}
-            raise Unpriceable(f"There is no price for {asked}.")
+            said = ", ".join(f"{name} {value}" for name, value in asked.items())
+            raise Unpriceable(f"inputs.{next(iter(asked), '')}", f"There is no price for {said}.")
         return self.unit_price
 
-    def factor(self, inputs: Inputs, at: datetime | None) -> Fraction:
-        return math.prod((f.number for f in self.factors if f.fits(inputs, at)), start=Fraction(1))
+    def factor(self, inputs: Inputs, at: time | None) -> Number:
+        if not self.factors:
+            return 1
+        return math.prod(f.number for f in self.factors if f.fits(inputs, at))
 
-    def tiered(self, due: Fraction) -> Fraction:
+    def tiered(self, due: Number) -> Number:
         return volume(self.tiers, due) if self.volume else graduated(self.tiers, due)
 
 
-def graduated(tiers: Sequence[Tier], due: Fraction) -> Fraction:
+def graduated(tiers: Sequence[Tier], due: Number) -> Number:
     """Each tier's part at its own price."""
-    total, start = Fraction(0), Fraction(0)
+    total: Number = 0
+    start: Number = 0
     for tier in tiers:
         end = due if tier.up_to is None else min(due, tier.up_to)
-        total += max(Fraction(0), end - start) * tier.unit_price
+        total += max(0, end - start) * tier.unit_price
         start = end
     return total
 
 
-def volume(tiers: Sequence[Tier], due: Fraction) -> Fraction:
+def volume(tiers: Sequence[Tier], due: Number) -> Number:
     """All of it at the price of the tier it reaches, but never more than a later tier's least."""
-    start, offers = Fraction(0), []
+    start: Number = 0
+    offers = []
     for tier in tiers:
         if tier.up_to is None or due <= tier.up_to:
             offers.append(max(due, start) * tier.unit_price)
@@ -141,14 +166,18 @@ def volume(tiers: Sequence[Tier], due: Fraction) -> Fraction:
     return min(offers)
 
 
-def values(inputs: Inputs, usage: Quantities) -> dict[str, Fraction]:
+def values(names: Iterable[str], inputs: Inputs, usage: Quantities) -> dict[str, Number]:
     """What a formula reads: numbers and booleans of the inputs, and usage by unit."""
-    numbers = {
-        f"inputs.{name}": Fraction(str(value) if isinstance(value, float) else value)
-        for name, value in inputs.items()
-        if isinstance(value, int | float)
-    }
-    return numbers | {f"usage.{unit}": quantity for unit, quantity in usage.items()}
+    found: dict[str, Number] = {}
+    for name in names:
+        family, _, word = name.partition(".")
+        value = usage[word] if family == "usage" else inputs.get(word)
+        if isinstance(value, float):
+            value = Fraction(str(value))
+        if not isinstance(value, int | Fraction):
+            raise Unpriceable(name, f"{name} must be a number to be priced.")
+        found[name] = value
+    return found
 
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────────
@@ -156,16 +185,22 @@ def values(inputs: Inputs, usage: Quantities) -> dict[str, Fraction]:
 
 def read(data: Mapping[str, Any], place: str = "line") -> Term:
     """Parse one line. Raises PriceError with the field and what is allowed."""
+    if not isinstance(data, dict):
+        raise PriceError(place, "must be an object")
+    if not isinstance(data.get("unit"), str):
+        raise PriceError(f"{place}.unit", "must name a unit")
     if unknown := sorted(data.keys() - FIELDS):
         raise PriceError(f"{place}.{unknown[0]}", f"is not known; known: {sorted(FIELDS)}")
     if not ("unit_price" in data or "tiers" in data or "table" in data):
         raise PriceError(f"{place}.unit_price", "is missing")
     tiers = data.get("tiers", {})
+    if not isinstance(tiers, dict) or ("tiers" in data and not tiers.get("steps")):
+        raise PriceError(f"{place}.tiers", 'must be {"mode": …, "steps": [at least one]}')
     return Term(
-        unit=str(data.get("unit", "")),
+        unit=data["unit"],
         unit_price=amount_of(data, "unit_price", place) if "unit_price" in data else None,
-        included=amount_of(data, "included", place, Fraction(0)),
-        minimum=amount_of(data, "minimum", place, Fraction(0)),
+        included=amount_of(data, "included", place, 0),
+        minimum=amount_of(data, "minimum", place, 0),
         step=step_of(data, place),
         rounding=choice(data.get("rounding", "up"), ROUNDINGS, f"{place}.rounding"),
         volume=choice(tiers.get("mode", "graduated"), MODES, f"{place}.tiers.mode") == "volume",
@@ -181,14 +216,12 @@ MODES = ("graduated", "volume")
 
 
 def choice(value: Any, allowed: Any, param: str) -> str:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise PriceError(param, f"must be one of {', '.join(allowed)}")
     return str(value)
 
 
-def amount_of(
-    data: Mapping[str, Any], name: str, place: str, default: Fraction | None = None
-) -> Fraction:
+def amount_of(data: Mapping[str, Any], name: str, place: str, default: int | None = None) -> Number:
     """A decimal in a string, not negative, at most twelve places."""
     param = f"{place}.{name}"
     if name not in data and default is not None:
@@ -198,7 +231,8 @@ def amount_of(
         raise PriceError(param, 'must be a decimal in a string, not negative, such as "0.05"')
     if len(text.partition(".")[2]) > PLACES:
         raise PriceError(param, f"must have at most {PLACES} decimal places")
-    return Fraction(text)
+    value = Fraction(text)
+    return value.numerator if value.denominator == 1 else value
 
 
 def step_of(data: Mapping[str, Any], place: str) -> Fraction | None:
@@ -207,16 +241,19 @@ def step_of(data: Mapping[str, Any], place: str) -> Fraction | None:
     step = amount_of(data, "step", place)
     if step == 0:
         raise PriceError(f"{place}.step", "must be more than 0")
-    return step
+    return Fraction(step)
 
 
 def tiers_of(steps: Any, place: str) -> tuple[Tier, ...]:
     """Ends that grow, the last one open."""
     if not isinstance(steps, list) or len(steps) > MOST_ROWS:
         raise PriceError(place, f"must be a list of at most {MOST_ROWS}")
-    tiers, before = [], Fraction(0)
+    before: Number = 0
+    tiers = []
     for n, step in enumerate(steps):
         here, last = f"{place}[{n}]", n == len(steps) - 1
+        if not isinstance(step, dict):
+            raise PriceError(here, "must be an object")
         if (step.get("up_to") is None) != last:
             raise PriceError(f"{here}.up_to", "must be null in the last tier and only there")
         up_to = None if last else amount_of(step, "up_to", here)
@@ -233,10 +270,14 @@ def cases_of(rows: Any, number: str, place: str) -> tuple[Case, ...]:
     return tuple(case_of(row, number, f"{place}[{n}]") for n, row in enumerate(rows))
 
 
-def case_of(row: Mapping[str, Any], number: str, here: str) -> Case:
+def case_of(row: Any, number: str, here: str) -> Case:
+    if not isinstance(row, dict):
+        raise PriceError(here, "must be an object")
     when, between = row.get("when", {}), row.get("between")
     if not isinstance(when, dict) or not (when or between):
         raise PriceError(f"{here}.when", "must name at least one input and its value")
+    if not all(isinstance(value, str | int | float) for value in when.values()):
+        raise PriceError(f"{here}.when", "must compare with texts, numbers, true or false")
     return Case(amount_of(row, number, here), when, hours(between, f"{here}.between"))
 
 

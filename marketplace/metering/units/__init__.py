@@ -8,6 +8,7 @@ from marketplace.metering.units.contract import Facts, Unit
 from marketplace.metering.units.gpu_second import GpuSecond
 from marketplace.metering.units.image import Image
 from marketplace.metering.units.megapixel import Megapixel
+from marketplace.metering.units.rejection import Rejection
 from marketplace.metering.units.request import Request
 from marketplace.metering.units.token import Token
 from marketplace.metering.units.training_step import TrainingStep
@@ -23,7 +24,9 @@ UNITS: dict[str, Unit] = {
     "gpu_second": GpuSecond(),
     "request": Request(),
     "training_step": TrainingStep(),
+    "rejection": Rejection(),
 }
+FEES = frozenset({"rejection"})  # a run uses these or what it delivers, never both
 CLASSED = {"token": Token}
 
 
@@ -37,4 +40,4 @@ def unit_of(name: str) -> Unit:
     return CLASSED[slug](kind) if kind and slug in CLASSED else UNITS[slug]
 
 
-__all__ = ["UNITS", "Facts", "Unit", "unit_of"]
+__all__ = ["FEES", "UNITS", "Facts", "Unit", "unit_of"]

@@ -53,7 +53,7 @@ def lowest_agreed(witnesses: Witnesses, tolerance: Decimal) -> Decimal | None:
     """The lowest of the witnesses, or None where reported and measured differ by more than
     `tolerance`. A supplier that reports more than was asked for is not believed silently."""
     said = [q for q in (witnesses.reported, witnesses.measured) if q is not None]
-    if not said or max(said) - min(said) > tolerance:
+    if not said or min(said) < 0 or max(said) - min(said) > tolerance:
         return None
     if max(said) > witnesses.requested + tolerance:
         return None
