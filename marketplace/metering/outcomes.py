@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from marketplace.errors import InvalidInput
+from marketplace.metering.units import FEES
 
 Policy = Mapping[str, str]
 OUTCOMES = (
@@ -31,6 +32,7 @@ RULES = {  # rule → what the customer pays, as one reads it
     "nothing": "nothing",
     "delivered": "for what was delivered",
     "used": "for what was used until it ended",
+    "fee": "the fee for a refused request",
     "until_cancel": f"for compute until the worker stopped, at most {OVERRUN} s after the cancel",
 }
 IF = {  # outcome → when it is so, after "if"
@@ -47,11 +49,13 @@ IF = {  # outcome → when it is so, after "if"
 
 
 def standard(units: Sequence[str]) -> dict[str, str]:
-    """Who pays when, where nobody says otherwise: for what is delivered, and for compute until
-    a cancel is heard."""
-    cancelled = possible("cancelled_after", units)[-1]
+    """Who pays when, where nobody says otherwise: for what is delivered, for compute until a
+    cancel is heard, and a fee where the price has one."""
     free = dict.fromkeys(OUTCOMES, "nothing") | dict.fromkeys(DELIVERING, "delivered")
-    return free | ({"cancelled_after": cancelled} if cancelled == "until_cancel" else {})
+    for outcome, rule in (("cancelled_after", "until_cancel"), ("refused_after", "fee")):
+        if rule in possible(outcome, units):
+            free[outcome] = rule
+    return free
 
 
 def checked(policy: Any, units: Sequence[str]) -> dict[str, str]:
@@ -86,11 +90,11 @@ def possible(outcome: str, units: Sequence[str]) -> tuple[str, ...]:
         return ("delivered",)
     if outcome == "partial":
         return ("nothing", "delivered")
-    if not counted & SPENT:
-        return ("nothing",)
+    if outcome == "refused_after" and counted & FEES:
+        return ("nothing", "fee")
     if outcome == "cancelled_after" and "gpu_second" in counted:
         return ("nothing", "until_cancel")
-    return ("nothing", "used")
+    return ("nothing", "used") if counted & SPENT else ("nothing",)
 
 
 def reason(outcome: str) -> str:

@@ -21,8 +21,8 @@ from marketplace.ledger.accounts import revenue_account
 from marketplace.media.probe import Measures
 from marketplace.metering.meter import Event, Metered, meter
 from marketplace.metering.outcomes import OVERRUN, rule_of
-from marketplace.metering.quote import counted_units
-from marketplace.metering.units import UNITS, Facts
+from marketplace.metering.quote import counted_units, priced_lines, total
+from marketplace.metering.units import FEES, UNITS, Facts
 from marketplace.runs.connections import Statement
 
 STATES = {  # outcome → the run's state
@@ -149,10 +149,20 @@ def metered_end(case: Case, end: End, rule: str) -> Metered:
         at=case.created_at,
         most=by_class(case, cancel_bound(case)) if rule == "until_cancel" else None,
     )
+    if rule == "fee":
+        return fined(case, found)
     if rule == "delivered" or (rule != "nothing" and end.reported):
         return found
     free = tuple(Event(e.unit, Decimal(0), e.witnesses) for e in found.events)
     return Metered(free, 0, agreed=True)
+
+
+def fined(case: Case, found: Metered) -> Metered:
+    """The fee alone, whatever else the witnesses counted."""
+    used = {e.unit: Decimal(e.unit in FEES) for e in found.events}
+    events = tuple(Event(e.unit, used[e.unit], e.witnesses) for e in found.events)
+    lines = priced_lines(case.price_lines, used, case.inputs, case.created_at)
+    return Metered(events, total(lines), agreed=True)
 
 
 def by_class(case: Case, said: Mapping[str, Decimal]) -> dict[str, Decimal]:

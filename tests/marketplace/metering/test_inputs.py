@@ -59,7 +59,7 @@ def offer() -> Offer:
     }
     row = dict.fromkeys(("release_id", "timeout_seconds"), 1) | dict.fromkeys(
         ("model", "version", "lab", "title", "task", "summary", "queue", "adapter", "target",
-         "content_type", "output_kind"), "x",
+         "content_type", "output_kind", "published_at"), "x",
     )  # fmt: skip
     price = {
         "id": 1, "version": 1, "segment": "list", "currency": "USD", "lines": [], "policy": {},

@@ -127,3 +127,13 @@ def test_a_part_is_free_where_the_matrix_says_so() -> None:
 def test_no_charge_is_above_the_hold(seconds: Decimal, clock: Decimal) -> None:
     end = End("succeeded", pictures(4), reported={"gpu_second": seconds}, measured_seconds=clock)
     assert item(case("gpu_second", "0.0001", held=1_000_000), end)["hold"]["amount"] <= 1_000_000
+
+
+def test_a_refusal_after_work_costs_its_fee_alone() -> None:
+    lines = [{"unit": "image", "unit_price": "0.07"}, {"unit": "rejection", "unit_price": "0.05"}]
+    agreed = replace(case(refused_after="fee", held=280_000_000), price_lines=lines)
+    refused = item(agreed, End("refused_after"))
+    assert refused["hold"]["amount"] == 50_000_000
+    assert {e["unit"]: e["quantity"] for e in refused["events"]} == {"image": "0", "rejection": "1"}
+    made = item(agreed, End("succeeded", pictures(4), reported={"image": Decimal(4)}))
+    assert made["hold"]["amount"] == 280_000_000
