@@ -10,6 +10,7 @@ from uuid import UUID
 
 from marketplace.access.authorise import Scope
 from marketplace.errors import KinoraError
+from marketplace.media.shelf import Shelf
 from marketplace.metering.binding import Bound
 from marketplace.metering.offer import Offer
 from marketplace.runs.submit import Admission
@@ -76,6 +77,8 @@ class Admitted:
 
 class Desk(Protocol):
     """All that a dialect may ask for. Rows are those of `runs.view`; errors are Kinora's."""
+
+    files: Shelf
 
     async def caller(self, request: Request, needs: Scope) -> Caller:
         """Raises NotAuthenticated, NotAllowed."""

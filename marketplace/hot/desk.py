@@ -16,6 +16,7 @@ from marketplace.hot.hints import Hints
 from marketplace.hot.losses import Losses
 from marketplace.hot.reading import Reading
 from marketplace.hot.watch import Watch
+from marketplace.media.shelf import Shelf
 from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
 from marketplace.metering.offer import Offer
@@ -50,6 +51,7 @@ class HotDesk:
         self.hints = Hints(self.database)
         self.batch = Batch(self.database, self.hints.tell)
         self.losses = Losses()
+        self.files = Shelf(self.database.rows)
         self.watch = Watch(self.database)
         self.places: Memory[UUID, int] = Memory(self.count_ahead)
         self.reading: Reading[UUID, Row] = Reading(self.read_runs)

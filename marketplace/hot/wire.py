@@ -9,7 +9,7 @@ import orjson
 from django.conf import settings
 
 from marketplace.dialects.contract import Reply, Request
-from marketplace.errors import TooLarge
+from marketplace.errors import MalformedBody, TooLarge
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -45,9 +45,11 @@ async def whole_body(headers: dict[str, str], receive: Receive) -> bytes:
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:
-    """The body as it comes; ends early where the client leaves."""
+    """The body as it comes. Raises MalformedBody where the client leaves before its end."""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedBody("The body ended early.", param="body")
         yield bytes(message.get("body", b""))
         if not message.get("more_body"):
             return

@@ -19,7 +19,7 @@ class Lifetime:
 def lifetime(
     *, media: Any = None, record: Any = None, most: int | None = None, param: str = "expires_in"
 ) -> Lifetime:
-    """The settings' clocks, shortened to what a request asks for; never made longer.
+    """The settings' clocks, shortened to what a request asks for; what is forgotten is not kept.
 
     media, record: seconds, or None for the settings'. most: the longest for media; files' unless
     told. Raises InvalidInput for anything but whole seconds from 1.
