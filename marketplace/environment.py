@@ -50,6 +50,12 @@ def secret(name: str, *, folder: Path | None) -> str:
     return kept_secret(folder / name.lower())
 
 
+def optional_secret(name: str) -> str:
+    """The secret called `name`, or nothing."""
+    named = os.environ.get(f"{name}_FILE")
+    return Path(named).read_text().strip() if named else os.environ.get(name, "")
+
+
 def kept_secret(path: Path) -> str:
     """Read `path`, or write 43 random characters there first. Safe against a race of two starts."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -235,6 +235,11 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
 ALLOW_LOOPBACK_WEBHOOKS = env.boolean("KINORA_ALLOW_LOOPBACK_WEBHOOKS", default=False)
 if ALLOW_LOOPBACK_WEBHOOKS and (PRODUCTION or DATABASE_URL):
     raise ImproperlyConfigured("KINORA_ALLOW_LOOPBACK_WEBHOOKS is for the embedded stack only.")
+# Receivers' secrets are derived from the first; the second signs for those who take our public key.
+# The other key is published beside it and signs nothing: the next one, or the one before.
+WEBHOOK_SECRET = env.secret("KINORA_WEBHOOK_SECRET", folder=SECRETS)
+WEBHOOK_SIGNING_KEY = env.secret("KINORA_WEBHOOK_SIGNING_KEY", folder=SECRETS)
+WEBHOOK_OTHER_KEY = env.optional_secret("KINORA_WEBHOOK_OTHER_KEY")
 # Scheme → what renders a run's row and an event into a body; see webhooks/schemes.py.
 WEBHOOK_RENDERERS = {
     "standard": "marketplace.runs.told.render",

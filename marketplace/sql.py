@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 
 HERE = Path(__file__).resolve().parent
-ROOMS = ("ledger", "metering", "media", "access", "runs")  # in the order of their imports
+ROOMS = ("ledger", "metering", "media", "access", "webhooks", "runs")  # as they import
 DEFINED = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)\(", re.MULTILINE)
 MARKED = "SELECT to_regclass('runs_run'), obj_description(to_regclass('runs_run'))"
 # What a function gives cannot be replaced, so it is dropped; triggers hold on to theirs.

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/", include("marketplace.api_urls")),
     path("fleet/v1/", include("marketplace.runs.urls")),
+    path(".well-known/", include("marketplace.webhooks.urls")),
     path("media/", include("marketplace.media.urls")),
     path("", include("marketplace.pages.urls")),
 ]

@@ -5,6 +5,9 @@ own. Whoever has the address has the file, until it expires.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Any, Protocol
@@ -20,6 +23,19 @@ STEP_SECONDS = 300  # expiries are rounded up to these, so that a browser may ca
 UPLOAD_SECONDS = 15 * 60
 
 
+lifetime: ContextVar[int] = ContextVar("lifetime", default=0)
+
+
+@contextmanager
+def lasting(seconds: int) -> Iterator[None]:
+    """Addresses made in this block are good for so long: for what is read later than it is made."""
+    before = lifetime.set(seconds)
+    try:
+        yield
+    finally:
+        lifetime.reset(before)
+
+
 class Stored(Protocol):
     """What an address is made for: `runs.models.Output` and anything like it."""
 
@@ -31,7 +47,7 @@ class Stored(Protocol):
 
 def download_url(output: Stored) -> tuple[str, datetime]:
     """Where the output can be had, and until when; never longer than it is kept."""
-    seconds = settings.SIGNED_URL_SECONDS
+    seconds = lifetime.get() or settings.SIGNED_URL_SECONDS
     until = (int(time.time()) + seconds) // STEP_SECONDS * STEP_SECONDS + STEP_SECONDS
     until = min(until, int(output.expires_at.timestamp()))
     expires_at = datetime.fromtimestamp(until, UTC)

@@ -30,10 +30,18 @@ BEGIN
           FROM chosen c, catalog_release l
          WHERE r.id = c.id AND l.id = r.release_id
         RETURNING r.id, r.attempt, r.release_id, r.inputs, r.ticket, c.timeout_seconds, c.warm,
-                  r.cancel_requested_at IS NOT NULL AS cancel, c.created_at
+                  r.cancel_requested_at IS NOT NULL AS cancel, c.created_at, r.team_id, r.webhooks
     ), noted AS (
         INSERT INTO runs_attempt (run_id, number, worker, claimed_at, outcome)
         SELECT c.id, c.attempt, p_worker, now(), '' FROM claimed c
+    ), told AS (
+        INSERT INTO runs_outbox (topic, key, created_at)
+        SELECT 'run.started', c.id, now() FROM claimed c
+         WHERE c.attempt = 1
+           AND (c.webhooks @> '[{"events": ["run.started"]}]'
+                OR EXISTS (SELECT 1 FROM webhooks_endpoint e
+                            WHERE e.team_id = c.team_id AND e.disabled_at IS NULL
+                              AND e.event_types ? 'run.started'))
     )
     SELECT c.id, c.attempt, c.release_id, c.inputs, c.ticket, c.timeout_seconds, c.warm, c.cancel
       FROM claimed c ORDER BY c.created_at;
@@ -64,6 +72,11 @@ BEGIN
            steps = excluded.steps, updated_at = now(),
            preview = CASE WHEN excluded.preview = '' AND p.attempt = excluded.attempt
                           THEN p.preview ELSE excluded.preview END;
+    INSERT INTO runs_outbox (topic, key, created_at)
+    SELECT 'run.progress', p_run, now() FROM runs_run r
+     WHERE r.id = p_run AND r.webhooks @> '[{"events": ["run.progress"]}]'
+       AND NOT EXISTS (SELECT 1 FROM runs_outbox o
+                        WHERE o.topic = 'run.progress' AND o.key = p_run::text);
 END $$;
 
 -- Keep the partner's receipt of the job, fenced.

@@ -202,6 +202,7 @@ def submit_now(
     key_id: UUID | None = None,
     idempotency_key: str | None = None,
     max_cost: int | None = None,
+    webhooks: Sequence[Mapping[str, Any]] = (),
 ) -> UUID:
     """Admit one run on Django's connection and hint its queue after the commit.
 
@@ -216,6 +217,7 @@ def submit_now(
         idempotency_key=idempotency_key,
         quote=None,
         max_cost=max_cost,
+        webhooks=webhooks,
     )
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(ADMIT_SQL, [orjson.dumps([to_item(admission)]).decode()])

@@ -1,41 +1,49 @@
 """What Celery runs here: the hint that wakes the supplier, and the beat's sweeps.
 
-A worker that consumes `labs` is the supplier: its loop starts with the worker and ends with it.
+A worker that consumes `labs` is the supplier, one that consumes `chores` carries webhooks: their
+loops start with the worker and end with it.
 """
 
 from typing import Any
 
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 
-from marketplace.celery import LABS, app
+from marketplace.celery import CHORES, LABS, app
 from marketplace.runs import sweep
+from marketplace.runs.deliverer import Deliverer
 from marketplace.runs.supplier import Supplier
 
 STOP_SECONDS = 4.0
 
 suppliers: list[Supplier] = []
+services: list[Supplier | Deliverer] = []
 
 
 @celeryd_after_setup.connect
 def begin(instance: Any, **_: Any) -> None:
-    """Start the supplier where this worker takes its hints."""
-    if LABS in instance.app.amqp.queues.consume_from:
+    """Start the supplier where this worker takes its hints, and the courier beside the chores."""
+    queues = instance.app.amqp.queues.consume_from
+    if LABS in queues:
         suppliers.append(Supplier())
-        suppliers[-1].start()
+    services.extend(suppliers)
+    if CHORES in queues:
+        services.append(Deliverer())
+    for service in services:
+        service.start()
 
 
 @worker_shutting_down.connect
 def wind_down(**_: Any) -> None:
     """Claim no more, and hand back what does not end by itself in a moment."""
-    for supplier in suppliers:
-        supplier.stop()
+    for service in services:
+        service.stop()
 
 
 @worker_shutdown.connect
 def end(**_: Any) -> None:
-    for supplier in suppliers:
-        supplier.stop()
-        supplier.join(STOP_SECONDS)
+    for service in services:
+        service.stop()
+        service.join(STOP_SECONDS)
 
 
 @app.task(name="kinora.hint")

@@ -1,0 +1,76 @@
+"""The courier of webhooks as a thread of the chores' process, woken by what settlement notifies."""
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from threading import Thread
+
+import psycopg
+import uvloop
+from psycopg import AsyncConnection
+
+from marketplace.runs.connections import parameters
+from marketplace.runs.deliver import deliver
+from marketplace.webhooks.courier import Courier
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "kinora_runs"  # settle.sql
+PAUSE = 1.0  # seconds before it listens again
+
+
+class Deliverer:
+    """`start` begins, `stop` lets what is in hand end. Killed at any instant it loses nothing."""
+
+    def __init__(self) -> None:
+        self.thread = Thread(target=self._live, name="deliverer", daemon=True)
+        self.stopping = False
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Take no more. Safe in a signal handler."""
+        self.stopping = True
+        with suppress(AttributeError, RuntimeError):  # not yet begun, or already ended
+            self.loop.call_soon_threadsafe(self.courier.stop)
+
+    def join(self, seconds: float) -> None:
+        self.thread.join(seconds)
+
+    def _live(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self.live())
+        except Exception:
+            log.exception("the deliverer broke; ending its process so that it starts anew")
+            os._exit(1)
+
+    async def live(self) -> None:
+        self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver)
+        if self.stopping:
+            return
+        listening = asyncio.create_task(self.listen())
+        await self.courier.live()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    async def listen(self) -> None:
+        """Wake the courier with each notification. Missing one costs a tick."""
+        while True:
+            try:
+                await self.hear()
+            except (psycopg.Error, OSError) as fault:
+                log.info("not listening: %s", fault)
+            await asyncio.sleep(PAUSE)
+
+    async def hear(self) -> None:
+        known = parameters() | {"application_name": "kinora-deliverer", "autocommit": True}
+        connection = await AsyncConnection.connect(**known)
+        try:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            async for _ in connection.notifies():
+                self.courier.wake()
+        finally:
+            await connection.close()
