@@ -8,6 +8,8 @@ KinoraError
 ├── NotFound              404  also what another team owns
 ├── InsufficientBalance   402  `missing` tells how much
 ├── CostAboveLimit        402  the quote exceeds `max_cost`
+├── BudgetExceeded        402  spent + held + new would pass a budget's limit
+├── ModelNotAllowed       403  a budget allows other models only
 ├── IdempotencyConflict   422  same key, other body
 ├── QuoteUnusable         422  expired, another body, another team
 ├── TeamLocked            423
@@ -74,6 +76,14 @@ class InsufficientBalance(KinoraError):
 
 class CostAboveLimit(KinoraError):
     status, code = 402, "cost_above_limit"
+
+
+class BudgetExceeded(KinoraError):
+    status, code = 402, "budget_exceeded"
+
+
+class ModelNotAllowed(KinoraError):
+    status, code = 403, "model_not_allowed"
 
 
 class IdempotencyConflict(KinoraError):

@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "marketplace.catalog",
     "marketplace.ledger",
     "marketplace.metering",
+    "marketplace.access",
     "marketplace.media",
     "marketplace.fleet",
     "marketplace.webhooks",

@@ -49,6 +49,7 @@ class Team(models.Model):
     id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
     name = models.CharField(max_length=80)
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
+    time_zone = models.CharField(max_length=64, default="UTC", db_default="UTC")
     created_at = models.DateTimeField(auto_now_add=True)
     members = models.ManyToManyField(User, through="Member", related_name="teams")
 

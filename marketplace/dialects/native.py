@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,7 @@ async def create(desk: Desk, request: Request) -> Reply:
     whose = attribution.attribution(header=request.headers.get, user=wish.get("user"))
     try:
         admission = await priced(desk, wish, caller, key, whose)
+        admission = replace(admission, waits=bool(wait))
     except errors.KinoraError:
         # A retry gets its first run even if the quote has expired or the price risen since.
         if key and (row := await desk.earlier(caller.team_id, key, digest(wish, whose))):

@@ -155,13 +155,13 @@ RUN_ID: Schema = {"name": "run", "in": "path", "required": True, "schema": TEXT}
 REFUSED = {
     "400": "The body is not JSON, or too deep.",
     "401": "No key, a wrong, revoked or expired one.",
-    "402": "The balance is too low, or the run may cost more than `max_cost`.",
-    "403": "The key lacks a scope.",
+    "402": "The balance is too low, or the run may cost more than `max_cost` or a budget allows.",
+    "403": "The key lacks a scope, or a budget allows other models only.",
     "404": "There is none; also what another team owns.",
     "413": "The body is too large.",
     "422": "A field is wrong; `param` names it.",
     "423": "The team is locked.",
-    "429": "Too busy; `Retry-After` says when to come back.",
+    "429": "Too busy, or too many runs wait for a lane; `Retry-After` says when to come back.",
     "503": "A service of ours is away; `Retry-After` says when to come back.",
 }
 

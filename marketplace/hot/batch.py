@@ -29,13 +29,15 @@ LONGEST_LINE = 2000  # items waiting; beyond it a caller is told to come back
 class Answer:
     """What `admit_runs` says of one item.
 
-    available: nano-units, of a refusal; admitted_at: as a run's JSON shows it.
+    available: nano-units, of a refusal; admitted_at: as a run's JSON shows it; budget: JSON of the
+    one that refused it.
     """
 
     code: str
     run_id: UUID | None
     available: int | None
     admitted_at: str
+    budget: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,12 @@ class Batch:
         items = orjson.dumps([waiting.item for waiting in several]).decode()
         queues: dict[str, int] = {}
         rows = await self.database.rows(ADMIT_SQL, [items])
-        for waiting, (_, code, run_id, available, _, at) in zip(several, rows, strict=True):
+        for waiting, (_, code, run_id, available, _, at, budget) in zip(several, rows, strict=True):
             if code == "ok":
                 queue = waiting.item["queue"]
                 queues[queue] = queues.get(queue, 0) + 1
             if not waiting.answer.done():
-                waiting.answer.set_result(Answer(code, run_id, available, at))
+                waiting.answer.set_result(Answer(code, run_id, available, at, budget))
         if queues:
             self.told(queues, rows[0][4])
 

@@ -81,7 +81,7 @@ class HotDesk:
         item = to_item(admission)
         answer = await self.batch.admit(item)
         if answer.code not in ADMITTED or answer.run_id is None:
-            raise refusal(answer.code, admission, answer.available)
+            raise refusal(answer.code, admission, answer.available, answer.budget)
         if not admission.idempotency_key:
             self.losses.begin(asked, answer.run_id, trail)
         if answer.run_id == admission.run_id:  # also where a call was repeated after a lost answer

@@ -40,6 +40,11 @@ INVARIANTS = {
           LEFT JOIN ledger_entry e ON e.transfer_id = t.id AND e.amount < 0
          GROUP BY h.run_id, h.captured
         HAVING coalesce(-sum(e.amount), 0) <> h.captured OR count(DISTINCT t.id) > 1""",
+    "a hold's refunded is the sum of its refunds": """
+        SELECT h.run_id::text FROM ledger_hold h
+          LEFT JOIN ledger_transfer t ON t.run_id = h.run_id AND t.kind = 'refund'
+          LEFT JOIN ledger_entry e ON e.transfer_id = t.id AND e.amount > 0
+         GROUP BY h.run_id, h.refunded HAVING coalesce(sum(e.amount), 0) <> h.refunded""",
     "refunds of a run never exceed its charge, account by account": """
         SELECT t.run_id::text FROM ledger_transfer t
           JOIN ledger_entry e ON e.transfer_id = t.id

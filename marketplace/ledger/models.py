@@ -7,6 +7,7 @@ never touched by a run. The functions that write here are the `.sql` files of th
 
 from typing import Any, ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Func, Q
 
@@ -138,13 +139,21 @@ class Hold(models.Model):
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
     closed_xid = TransactionId(null=True, editable=False)
+    refunded = models.BigIntegerField(default=0, db_default=0)
+    spendings = ArrayField(
+        models.BigIntegerField(), null=True, help_text="of budgets that it counts in"
+    )
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(captured__gte=0, captured__lte=F("amount"), amount__lte=F("quoted")),
                 name="hold_captured_within_held_within_quoted",
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded__gte=0, refunded__lte=F("captured")),
+                name="hold_refunded_within_captured",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["created_at"], condition=Q(state="open"), name="hold_open"),

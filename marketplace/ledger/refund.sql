@@ -97,6 +97,7 @@ BEGIN
     SELECT refund_run.transfer_id, r.id, r.amount, r.posted FROM returned r
     UNION ALL
     SELECT refund_run.transfer_id, g.id, -g.amount, NULL FROM rounded g WHERE g.amount > 0;
+    UPDATE ledger_hold h SET refunded = h.refunded + refund_run.refunded WHERE h.run_id = p_run;
     code := 'ok';
     refundable := refundable - refunded;
     RETURN NEXT;

@@ -6,6 +6,7 @@ write. Rows are written by the `.sql` functions of this folder; the ORM reads th
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
@@ -49,6 +50,7 @@ class Run(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - NULL is "none"
     project = models.CharField(max_length=64, blank=True, default="", db_default="")
     end_user = models.CharField(max_length=128, blank=True, default="", db_default="")
+    lanes = ArrayField(models.BigIntegerField(), null=True, help_text="of budgets, sorted")
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
     outcome = models.CharField(max_length=20, choices=Outcome, null=True)  # noqa: DJ001 - not yet
     queue = models.CharField(max_length=40)
@@ -83,6 +85,21 @@ class Run(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["queue", "created_at"], condition=Q(state="queued"), name="run_waiting"
+            ),
+            models.Index(
+                fields=["queue", "lanes", "-priority", "created_at"],
+                condition=Q(state="queued", lanes__isnull=False),
+                name="run_waiting_in_lane",
+            ),
+            models.Index(
+                fields=["team"],
+                condition=Q(state="queued", lanes__isnull=False),
+                name="run_waiting_of_team",
+            ),
+            models.Index(
+                fields=["id"],
+                condition=Q(state="running", lanes__isnull=False),
+                name="run_running_in_lane",
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
             models.Index(fields=["team", "-id"], name="run_by_team"),

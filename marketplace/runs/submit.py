@@ -16,6 +16,7 @@ import orjson
 from django.db import connection, transaction
 
 from marketplace import errors, ids
+from marketplace.access import refusal as budgets
 from marketplace.access.attribution import NOBODY, Attribution
 from marketplace.metering import binding
 from marketplace.metering.binding import Bound
@@ -25,7 +26,7 @@ from marketplace.money import Money, parse
 from marketplace.runs import hint
 
 ADMIT_SQL = """
-SELECT place, code, run_id, available, hint_ids, to_json(admitted_at) #>> '{}'
+SELECT place, code, run_id, available, hint_ids, to_json(admitted_at) #>> '{}', budget::text
   FROM admit_runs(%s::jsonb)
 """
 DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
@@ -34,7 +35,10 @@ DIGESTED = ("model", "inputs", "quote", "max_cost")
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A run that only the database has still to agree to. quoted: nano-units, held whole."""
+    """A run that only the database has still to agree to. quoted: nano-units, held whole.
+
+    waits: whether its caller stays for the end.
+    """
 
     run_id: UUID
     team_id: UUID
@@ -50,6 +54,7 @@ class Admission:
     quoted: int
     attribution: Attribution = NOBODY
     webhooks: Sequence[Mapping[str, Any]] = ()
+    waits: bool = False
 
 
 def prepare(
@@ -164,11 +169,16 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "priority": 0,
         "route": {"supplier": offer.adapter, "reason": "waiting"},
         "webhooks": admission.webhooks,
+        "waits": admission.waits,
     }
 
 
-def refusal(code: str, admission: Admission, available: int | None) -> errors.KinoraError:
-    """The error that a refused item means."""
+def refusal(
+    code: str, admission: Admission, available: int | None, budget: str | None
+) -> errors.KinoraError:
+    """The error that a refused item means. budget: JSON of the one that refused it."""
+    if budget:
+        return budgets.refusal(code, orjson.loads(budget), quoted=admission.quoted)
     if code == "insufficient_balance":
         return short_of_money(admission, available or 0)
     if code == "idempotency_conflict":
@@ -221,9 +231,9 @@ def submit_now(
     )
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(ADMIT_SQL, [orjson.dumps([to_item(admission)]).decode()])
-        _, code, run_id, available, _, _ = cursor.fetchone()
-        if code not in ("ok", "replayed"):
-            raise refusal(code, admission, available)
+        _, code, run_id, available, _, _, budget = cursor.fetchone()
         if code == "ok":
             transaction.on_commit(partial(hint.publish, offer.queue))
+    if code not in ("ok", "replayed"):  # outside: what a refusal notes stays
+        raise refusal(code, admission, available, budget)
     return UUID(str(run_id))

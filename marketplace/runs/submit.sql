@@ -2,15 +2,15 @@
 --
 -- items: [{run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
 --          inputs_digest (hex), idempotency_key, project, end_user, quoted, amount, currency, queue,
---          priority, route, webhooks}].
+--          priority, route, webhooks, model (`lab/model`), waits}].
 -- Gives per item, by its place from 1: `ok`, `replayed` (same idempotency key and body, the first
 -- run's id), `idempotency_conflict`, `insufficient_balance` (what is available), `key_revoked`,
--- `team_locked`, `release_retired`. All but the first write nothing. Repeats safely: an item whose
+-- `team_locked`, `release_retired`, or a budget's refusal with its facts (`within.sql`). All but the first write nothing. Repeats safely: an item whose
 -- run_id is there already is `replayed`, so a call whose answer was lost can be made again.
--- Lock order: idempotency keys, then accounts, each sorted; so two calls cannot deadlock.
+-- Lock order: idempotency keys, accounts, spendings, each sorted; so two calls cannot deadlock.
 CREATE OR REPLACE FUNCTION admit_runs(items jsonb)
 RETURNS TABLE (place bigint, code text, run_id uuid, available bigint, hint_ids bigint[],
-               admitted_at timestamptz)
+               admitted_at timestamptz, budget jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     entered uuid[];
@@ -48,7 +48,7 @@ BEGIN
     )
     SELECT coalesce(array_agg(id), '{}') INTO entered FROM entered_rows;
 
-    SELECT coalesce(jsonb_agg(to_jsonb(h)), '[]') INTO held FROM hold_money(
+    SELECT coalesce(jsonb_agg(to_jsonb(h)), '[]') INTO held FROM hold_within_budgets(
         (SELECT coalesce(jsonb_agg(i ORDER BY n), '[]')
            FROM jsonb_array_elements(items) WITH ORDINALITY AS e(i, n)
           WHERE (i ->> 'run_id')::uuid = ANY (entered))) AS h;
@@ -57,6 +57,9 @@ BEGIN
     IF cardinality(refused) > 0 THEN
         DELETE FROM runs_run WHERE id = ANY (refused);
     END IF;
+    UPDATE runs_run r SET lanes = h.lanes
+      FROM jsonb_to_recordset(held) AS h(run_id uuid, lanes bigint[])
+     WHERE r.id = h.run_id AND h.lanes IS NOT NULL;
 
     WITH told AS (
         INSERT INTO runs_outbox (topic, key, created_at)
@@ -68,7 +71,7 @@ BEGIN
 
     RETURN QUERY
     SELECT w.place,
-           CASE WHEN w.run_id = ANY (refused) THEN 'insufficient_balance'
+           CASE WHEN w.run_id = ANY (refused) THEN h.h ->> 'code'
                 WHEN w.run_id = ANY (entered) THEN 'ok'
                 WHEN first.id IS NOT NULL AND first.inputs_digest = decode(w.inputs_digest, 'hex')
                      THEN 'replayed'
@@ -80,7 +83,7 @@ BEGIN
                 ELSE 'release_retired' END,
            CASE WHEN w.run_id = ANY (entered) THEN w.run_id ELSE first.id END,
            coalesce((h.h ->> 'available')::bigint, twin.available),
-           hints, now()
+           hints, now(), nullif(coalesce(h.h -> 'budget', twin.budget), 'null')
       FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, key_id uuid, release_id bigint, inputs_digest text,
              idempotency_key text)) WITH ORDINALITY
@@ -96,7 +99,8 @@ BEGIN
       LEFT JOIN accounts_apikey k ON k.id = w.key_id
       -- The same key twice in one call, and the first of them was refused: so is the second.
       LEFT JOIN LATERAL (
-          SELECT 'insufficient_balance' AS code, (o.h ->> 'available')::bigint AS available
+          SELECT o.h ->> 'code' AS code, (o.h ->> 'available')::bigint AS available,
+                 o.h -> 'budget' AS budget
             FROM jsonb_to_recordset(items) AS s(run_id uuid, team_id uuid, idempotency_key text)
             JOIN jsonb_array_elements(held) AS o(h) ON (o.h ->> 'run_id')::uuid = s.run_id
            WHERE s.run_id = ANY (refused) AND s.run_id <> w.run_id

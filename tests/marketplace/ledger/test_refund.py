@@ -216,6 +216,7 @@ def test_the_check_finds_a_refund_beyond_the_charge(team: Team) -> None:
     found = "refunds of a run never exceed its charge, account by account"
     assert [line.partition(":")[0] for line in check()] == [
         "a team account's posted is the sum of its entries",
+        "a hold's refunded is the sum of its refunds",
         found,
     ]
 

@@ -1,0 +1,132 @@
+"""Budget, Spending, BudgetAlert, Lane: what a team allows itself, and what of it is used.
+
+Admission reserves in `budgets.sql`; holds name the spendings that they count in, and a trigger on
+holds keeps these true whoever closes them. The ORM makes and reads budgets.
+"""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from marketplace import ids
+from marketplace.accounts.models import Team, User
+
+EACH = "*"
+
+
+class Budget(models.Model):
+    """A limit on what somebody's runs may cost; `spent + held + new ≤ amount` where it is hard.
+
+    kind and subject say whose: '' for the team, `*` for each one of the kind by itself, else a
+    member's or key's id in text, a project or an end user. A budget for one by name stands in the
+    place of that for each of its kind, period and currency. It counts what starts after it was
+    made.
+    """
+
+    class Kind(models.TextChoices):
+        TEAM = "team"
+        MEMBER = "member"
+        KEY = "key"
+        PROJECT = "project"
+        END_USER = "end_user"
+
+    class Period(models.TextChoices):
+        DAY = "day"
+        MONTH = "month"
+        TOTAL = "total"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="budgets")
+    kind = models.CharField(max_length=10, choices=Kind)
+    subject = models.CharField(max_length=128, blank=True)
+    period = models.CharField(max_length=10, choices=Period)
+    currency = models.CharField(max_length=3, default="USD")
+    amount = models.BigIntegerField(null=True, help_text="nano-units; none: no limit")
+    hard = models.BooleanField(default=True, help_text="refuses; a soft one only alerts")
+    allowed = models.JSONField(default=list, help_text="`lab` or `lab/model`; empty: any")
+    max_per_run = models.BigIntegerField(null=True, help_text="nano-units")
+    concurrency = models.IntegerField(null=True, help_text="runs at once; the others wait")
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(db_default=Now())
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["team", "kind", "subject", "period", "currency"],
+                condition=Q(closed_at=None),
+                name="budget_once_for_whom_and_when",
+            ),
+            models.CheckConstraint(
+                condition=(Q(amount=None) | Q(amount__gt=0))
+                & (Q(max_per_run=None) | Q(max_per_run__gt=0))
+                & (Q(concurrency=None) | Q(concurrency__gt=0)),
+                name="budget_limits_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("budget", self.id)
+
+
+class Spending(models.Model):
+    """What counts in a budget for one subject and period. Made on demand, never deleted."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="spendings")
+    subject = models.CharField(max_length=128, blank=True)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True, help_text="the first instant left out")
+    spent = models.BigIntegerField(default=0, db_default=0, help_text="nano-units, less refunds")
+    held = models.BigIntegerField(default=0, db_default=0, help_text="nano-units in open holds")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["budget", "subject", "starts_at"], name="spending_once_per_period"
+            ),
+            models.CheckConstraint(
+                condition=Q(spent__gte=0, held__gte=0), name="spending_not_negative"
+            ),
+        ]
+
+
+class BudgetAlert(models.Model):
+    """A crossing that the owners are told of, once each. It is its own outbox."""
+
+    class Cause(models.TextChoices):
+        SPENT = "spent"
+        REFUSED = "refused"
+
+    spending = models.ForeignKey(Spending, on_delete=models.CASCADE, related_name="alerts")
+    cause = models.CharField(max_length=10, choices=Cause)
+    percent = models.SmallIntegerField()
+    made_at = models.DateTimeField(db_default=Now())
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["spending", "cause", "percent"], name="alert_once_per_crossing"
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["id"], condition=Q(told_at=None), name="alert_untold")
+        ]
+
+
+class Lane(models.Model):
+    """Whose runs wait for one another under a budget's concurrency; its row is the lock."""
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="lanes")
+    subject = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["budget", "subject"], name="lane_once_per_subject")
+        ]
