@@ -8,7 +8,13 @@ from django.http import HttpRequest
 from marketplace.ledger.balance import balance
 from marketplace.pages.team import session_team
 
-SECTIONS = (("models", "Models"), ("runs", "Runs"), ("balance", "Balance"), ("keys", "Keys"))
+SECTIONS = (
+    ("models", "Models"),
+    ("runs", "Runs"),
+    ("usage", "Usage"),
+    ("balance", "Balance"),
+    ("keys", "Keys"),
+)
 
 
 def site(request: HttpRequest) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from marketplace.pages import balance, explore, home, keys, play, runs, trial
+from marketplace.pages import balance, explore, home, keys, play, runs, trial, usage
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -19,6 +19,8 @@ urlpatterns = [
     path("runs/<str:run_id>/live", runs.live, name="run_live"),
     path("runs/<str:run_id>/details", runs.details, name="run_details"),
     path("runs/<str:run_id>/cancel", runs.cancel, name="run_cancel"),
+    path("usage", usage.index, name="usage"),
+    path("usage.csv", usage.download, name="usage_csv"),
     path("balance", balance.index, name="balance"),
     path("balance/statement", balance.download, name="statement"),
     path("keys", keys.index, name="keys"),

@@ -1,10 +1,12 @@
 """How states, outcomes, times, durations and quantities are said on a page. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
 from marketplace.metering.quote import decimal
+from marketplace.metering.units import unit_of
 
 STATES = {
     "queued": "Waiting",
@@ -62,6 +64,19 @@ def lasted(duration: timedelta | float) -> str:
 def quantity(value: Fraction | Decimal | str | None) -> str:
     """A quantity without needless zeros; a dash where a witness said nothing."""
     return "–" if value is None else decimal(Fraction(value))
+
+
+def units(quantities: Mapping[str, Decimal]) -> str:
+    """`4 images · 12.5 seconds of video`."""
+    return " · ".join(counted(unit, number) for unit, number in sorted(quantities.items()))
+
+
+def counted(unit: str, number: Decimal) -> str:
+    head, _, tail = unit_of(unit).label.partition(" ")
+    if number != 1:
+        head += "s"
+    exact = f"{number.normalize():,f}"
+    return f"{exact} {head} {tail}".rstrip()
 
 
 def size(count: int) -> str:

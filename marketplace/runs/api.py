@@ -56,7 +56,7 @@ USAGE = {
     },
 }
 FILTERS = [
-    OpenApiParameter("from", date, description="The first day, UTC; 30 days before `to`."),
+    OpenApiParameter("from", date, description="The first day, UTC; 29 days before `to`."),
     OpenApiParameter("to", date, description="The last day, UTC; today."),
     OpenApiParameter("model", description="`kinora/glyph`"),
     OpenApiParameter("release", description="`kinora/glyph@2026-11-20`"),

@@ -19,7 +19,7 @@ from marketplace.errors import InvalidInput
 from marketplace.money import Money
 from marketplace.runs.connections import Row, rows
 
-MONTH = timedelta(days=30)
+MONTH = timedelta(days=29)  # and today
 LONGEST = timedelta(days=366)
 PLAYGROUND = "playground"  # what runs without a key
 GROUPS = {  # what one may group by → columns

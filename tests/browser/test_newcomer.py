@@ -135,10 +135,38 @@ def test_a_cancelled_run_says_that_it_cost_nothing(newcomer_wide: Visit) -> None
 def test_every_page_is_accessible_at_each_width_in_each_theme(newcomer: Visit) -> None:
     page = newcomer.open("/runs")
     with_a_run = page.get_by_role("table").get_by_role("link").first
-    paths = ["/", "/models", "/models/kinora/glyph", "/runs", "/keys", "/balance", "/settings"]
+    paths = [
+        "/",
+        "/models",
+        "/models/kinora/glyph",
+        "/runs",
+        "/usage",
+        "/keys",
+        "/balance",
+        "/settings",
+    ]
     if with_a_run.count():
         paths.append(with_a_run.get_attribute("href") or "")
     assert [fault for path in paths for fault in newcomer.look(path)] == []
+
+
+def test_a_cell_of_usage_is_a_filter_by_mouse_and_keyboard(newcomer: Visit) -> None:
+    page = newcomer.open("/models/kinora/glyph")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("region", name="Receipt")).to_be_visible()
+    page.goto(newcomer.url + "/usage")
+    rows = page.get_by_role("row")
+    expect(page.get_by_role("region", name="Totals")).to_contain_text("Paid")
+    page.get_by_role("link", name="Playground").first.click()
+    chip = page.get_by_role("list", name="Filters").get_by_role("link")
+    expect(chip).to_contain_text("Key Playground")
+    expect(page).to_have_url(re.compile("key=playground"))
+    chip.focus()
+    page.keyboard.press("Enter")
+    expect(chip).to_have_count(0)
+    page.get_by_role("link", name="Each day").click()
+    expect(rows.nth(0)).to_contain_text("Day")
+    assert newcomer.look("/usage?by=day&project=") == []
 
 
 def test_the_doors_are_accessible(stranger: Visit) -> None:

@@ -163,3 +163,25 @@ def said_line(line: dict[str, Any]) -> str:
     found = said(line)
     start = "from " if found["varies"] else ""
     return f"{start}${found['amount']} per {found['label']}"
+
+
+@register.simple_tag
+def go(url: str) -> SafeString:
+    """A link that changes the page in place; without a script it is a plain link."""
+    return format_html(
+        'href="{0}" hx-get="{0}" hx-target="#usage" hx-select="#usage" hx-swap="outerHTML"'
+        ' hx-push-url="true"',
+        url,
+    )
+
+
+@register.filter
+def spaced(number: int) -> str:
+    """`12,345`."""
+    return f"{number:,}"
+
+
+@register.filter
+def shown(nano: int) -> str:
+    """Money where only plain text can stand."""
+    return amounts.shown(nano)
