@@ -26,6 +26,7 @@ from marketplace.ledger.models import Account
 from marketplace.ledger.transfer import grant_credit
 from marketplace.metering.outcomes import standard
 from marketplace.metering.publish import publish
+from marketplace.metering.tariff import publish_tariff
 from marketplace.money import NANO
 from partners import registry
 from partners.contract import Description
@@ -50,12 +51,13 @@ class Sale:
     target: str
     unit: str
     unit_price: str
+    cost: str  # dollars per unit that the lab charges us, or that our own pool costs
 
 
 SALES = (
-    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001"),
-    Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002"),
-    Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01"),
+    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", "0.00004"),
+    Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", "0.0012"),
+    Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", "0.006"),
 )
 
 
@@ -96,6 +98,8 @@ def put_on_sale(sale: Sale) -> Release:
     release, made = Release.objects.get_or_create(
         model=model, version=VERSION, defaults=release_fields(sale, described)
     )
+    if not release.tariffs.exists():
+        publish_tariff(release=release, lines=[{"unit": sale.unit, "unit_price": sale.cost}])
     if made:
         add_price(release, sale)
         add_examples(release, described)

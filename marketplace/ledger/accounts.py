@@ -18,6 +18,21 @@ def funding_account(funder: str) -> str:
     return f"promo_funding:{funder}"
 
 
+def cogs_account(model: str) -> str:
+    """What the runs of a model cost us."""
+    return f"cogs:{model}"
+
+
+def payable_account(lab: str) -> str:
+    """What we owe a lab by its tariffs."""
+    return f"lab_payable:{lab}"
+
+
+def pool_account(queue: str) -> str:
+    """What a pool of our own has earned at its cost per second."""
+    return f"pool:{queue}"
+
+
 def open_prepaid(*, team: Team, currency: str = "USD") -> Account:
     """Give a team its prepaid account, at 0. Repeats safely."""
     account, _ = Account.objects.get_or_create(

@@ -85,6 +85,7 @@ class Transfer(models.Model):
         EXPIRY = "expiry"
         REFUND = "refund"
         VOID = "void"
+        COST = "cost"
 
     kind = models.CharField(max_length=10, choices=Kind)
     reference = models.CharField(max_length=120, unique=True)

@@ -28,3 +28,14 @@ END $$;
 
 CREATE OR REPLACE TRIGGER price_kept BEFORE UPDATE OR DELETE ON metering_price
     FOR EACH ROW EXECUTE FUNCTION price_kept();
+
+-- What a lab charges us is kept in the same way.
+
+ALTER TABLE metering_tariff DROP CONSTRAINT IF EXISTS tariff_once_per_instant;
+ALTER TABLE metering_tariff ADD CONSTRAINT tariff_once_per_instant EXCLUDE USING gist (
+    int8range(release_id, release_id, '[]') WITH &&,
+    tstzrange(effective_from, effective_to) WITH &&
+) WHERE (currency = 'USD');
+
+CREATE OR REPLACE TRIGGER tariff_kept BEFORE UPDATE OR DELETE ON metering_tariff
+    FOR EACH ROW EXECUTE FUNCTION price_kept();

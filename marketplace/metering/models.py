@@ -42,6 +42,32 @@ class Price(models.Model):
         return f"{self.release} v{self.version}"
 
 
+class Tariff(models.Model):
+    """A version of what a release costs us, from an instant on; never shown to customers.
+
+    lines: as of a price. policy: outcome → rule (`tariff.py`). Guarded as a price is.
+    """
+
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="tariffs")
+    version = models.PositiveIntegerField()
+    currency = models.CharField(max_length=3, default="USD")
+    lines = models.JSONField()
+    policy = models.JSONField(help_text="Outcome → what we owe.")
+    effective_from = models.DateTimeField()
+    effective_to = models.DateTimeField(null=True, blank=True)
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "currency", "version"], name="tariff_version_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Tariff of {self.release} v{self.version}"
+
+
 class Quote(models.Model):
     """A binding upper bound for one exact body, until it expires."""
 

@@ -19,7 +19,10 @@ CASE_SQL = """
            r.inputs, b.slug || '/' || m.slug AS model, l.version, l.adapter, l.target,
            l.output_kind, l.content_type, l.timeout_seconds, l.facts, p.policy,
            p.lines, p.currency, h.amount AS held,
-           r.created_at, extract(epoch FROM r.cancel_requested_at - a.claimed_at) AS cancel_seconds
+           r.created_at, extract(epoch FROM r.cancel_requested_at - a.claimed_at) AS cancel_seconds,
+           r.queue, f.lines AS tariff_lines, f.policy AS tariff_policy,
+           (SELECT sum(extract(epoch FROM coalesce(x.ended_at, clock_timestamp()) - x.claimed_at))
+              FROM runs_attempt x WHERE x.run_id = r.id) AS attempt_seconds
       FROM runs_run r
       JOIN catalog_release l ON l.id = r.release_id
       JOIN catalog_model m ON m.id = l.model_id
@@ -27,6 +30,9 @@ CASE_SQL = """
       JOIN metering_price p ON p.id = r.price_id
       JOIN ledger_hold h ON h.run_id = r.id
       LEFT JOIN runs_attempt a ON a.run_id = r.id AND a.number = r.attempt
+      LEFT JOIN metering_tariff f ON f.release_id = r.release_id AND f.currency = p.currency
+           AND f.effective_from <= r.created_at
+           AND (f.effective_to IS NULL OR f.effective_to > r.created_at)
      WHERE r.id = ANY(%s)"""
 
 

@@ -82,10 +82,14 @@ async def execute(work: Work, adapter: Adapter, keep_ticket: KeepTicket) -> End:
             return await received(work.case, adapter, result)
     except Unwanted:
         await call_off(work, adapter)
-        return failed("cancelled_after", "cancelled", "The run was cancelled.")
+        return failed(
+            "cancelled_after", "cancelled", "The run was cancelled.", at_lab=called_off(work)
+        )
     except TimeoutError:
         await call_off(work, adapter)
-        return failed("supplier_error", "timeout", "The lab took too long.")
+        return failed(
+            "supplier_error", "timeout", "The lab took too long.", at_lab=called_off(work)
+        )
     except Refused as error:
         outcome = "refused_after" if error.generated else "refused_before"
         return failed(outcome, "refused", error.message)
@@ -139,6 +143,11 @@ async def call_off(work: Work, adapter: Adapter) -> None:
             await adapter.cancel(Ticket.from_json(work.ticket))
     except (SupplierError, TimeoutError) as error:
         log.warning("%s could not be called off: %s", work.case.public_id, error)
+
+
+def called_off(work: Work) -> str:
+    """What the end is to the lab: it had begun, and may bill it, where it gave a ticket."""
+    return "cancelled_after" if work.ticket else "cancelled_before"
 
 
 async def received(case: Case, adapter: Adapter, result: Result) -> End:

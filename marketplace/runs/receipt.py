@@ -29,7 +29,7 @@ SELECT json_build_object('entries', (
       FROM ledger_entry e
       JOIN ledger_transfer t ON t.id = e.transfer_id
       JOIN ledger_account a ON a.id = e.account_id
-     WHERE t.run_id = %s), 'credits', (
+     WHERE t.run_id = %s AND t.kind IN ('charge', 'refund')), 'credits', (
     SELECT coalesce(json_agg(json_build_object(
                'name', a.name, 'kind', a.kind, 'scope', a.scope, 'funder', a.funder,
                'held', p.amount, 'captured', p.captured, 'currency', a.currency)

@@ -5,6 +5,7 @@ The three witnesses are the inputs (requested), the supplier (reported) and our 
 where they do not the output is delivered and the hold waits for an admin.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,13 +18,22 @@ from psycopg.types.json import Jsonb
 
 from marketplace import ids
 from marketplace.ledger import capture
-from marketplace.ledger.accounts import revenue_account
+from marketplace.ledger.accounts import (
+    cogs_account,
+    payable_account,
+    pool_account,
+    revenue_account,
+)
 from marketplace.media.probe import Measures
+from marketplace.metering import tariff
 from marketplace.metering.meter import Event, Metered, meter
 from marketplace.metering.outcomes import OVERRUN, rule_of
 from marketplace.metering.quote import counted_units, priced_lines, total
+from marketplace.metering.terms import Unpriceable
 from marketplace.metering.units import FEES, UNITS, Facts
 from marketplace.runs.connections import Statement
+
+log = logging.getLogger(__name__)
 
 STATES = {  # outcome → the run's state
     "succeeded": "succeeded",
@@ -53,6 +63,11 @@ class Case:
     held: int
     created_at: datetime
     cancel_seconds: Decimal | None = None  # from the attempt's claim to the team's cancel
+    attempt_seconds: Decimal | None = None  # of all attempts together, as of the reading
+    queue: str = ""
+    adapter: str = ""
+    tariff_lines: Sequence[Mapping[str, Any]] = ()
+    tariff_policy: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], attempt: int) -> "Case":
@@ -72,6 +87,11 @@ class Case:
             held=row["held"],
             created_at=row["created_at"],
             cancel_seconds=row["cancel_seconds"],
+            attempt_seconds=row["attempt_seconds"],
+            queue=row["queue"],
+            adapter=row["adapter"],
+            tariff_lines=row["tariff_lines"] or (),
+            tariff_policy=row["tariff_policy"] or {},
         )
 
     @property
@@ -96,7 +116,8 @@ class Kept:
 class End:
     """How an attempt ended. reported: unit → quantity. measured_seconds: our clock, for compute.
 
-    error: {code, message}, fit for the customer.
+    error: {code, message}, fit for the customer. at_lab: the outcome as the lab saw it, where
+    that is another one.
     """
 
     outcome: str
@@ -105,10 +126,11 @@ class End:
     measured_seconds: Decimal | None = None
     usage: Mapping[str, Any] | None = None
     error: Mapping[str, str] | None = None
+    at_lab: str = ""
 
 
-def failed(outcome: str, code: str, message: str) -> End:
-    return End(outcome, error={"code": code, "message": message})
+def failed(outcome: str, code: str, message: str, *, at_lab: str = "") -> End:
+    return End(outcome, error={"code": code, "message": message}, at_lab=at_lab)
 
 
 def settling(items: Sequence[Mapping[str, Any]]) -> Statement:
@@ -130,6 +152,7 @@ def item(case: Case, end: End) -> dict[str, Any]:
         "outputs": [output(kept, n) for n, kept in enumerate(end.outputs)],
         "events": [event.as_json() for event in metered.events],
         "hold": closing(case, metered),
+        "cost": cost_item(case, end, end.at_lab or outcome),
     }
 
 
@@ -187,6 +210,33 @@ def closing(case: Case, metered: Metered) -> dict[str, Any]:
     if amount == 0:
         return capture.voided()
     return capture.captured(amount, [capture.Share(revenue_account(case.model), amount)])
+
+
+def cost_item(case: Case, end: End, outcome: str) -> dict[str, Any] | None:
+    """What the run cost us, for `book_costs`; None where it cost nothing or nobody agreed on it."""
+    used = tariff.Used(
+        by_class(case, end.reported),
+        by_class(case, measured(end)),
+        (case.attempt_seconds or Decimal(0)).quantize(SIX_PLACES),
+    )
+    facts = Facts(case.timeout_seconds, case.facts)
+    try:
+        amount = tariff.cost(
+            case.tariff_lines,
+            case.tariff_policy,
+            outcome,
+            case.inputs,
+            facts,
+            used,
+            case.created_at,
+        )
+    except (Unpriceable, ArithmeticError, KeyError):  # no reason to keep the customer waiting
+        log.exception("%s: its tariff does not say what it costs", case.public_id)
+        return None
+    lab = case.model.partition("/")[0]
+    payable = pool_account(case.queue) if case.adapter == tariff.OWN else payable_account(lab)
+    found = {"amount": amount, "payable": payable, "cogs": cogs_account(case.model)}
+    return found | {"currency": case.currency} if amount else None
 
 
 def measured(end: End) -> dict[str, Decimal]:

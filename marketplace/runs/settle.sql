@@ -5,7 +5,8 @@
 --          outputs: [{id, position, kind, content_type, path, bytes, sha256 (hex), width, height,
 --                     frames, seconds, sound, expires_at}],
 --          events: [{unit, quantity, requested, reported, measured}],
---          hold: {state, amount, shares: [{account, amount}]}}].
+--          hold: {state, amount, shares: [{account, amount}]},
+--          cost: {amount, payable, cogs, currency}, what it cost us, or null}].
 -- The fence: only the present attempt settles. A run whose lease lapsed may still be settled by that
 -- attempt as long as nobody has claimed it again. Gives per run `settled`, `replayed` (it had ended under this
 -- very attempt) or `stale`; only the first writes.
@@ -62,6 +63,10 @@ BEGIN
     PERFORM close_holds((SELECT coalesce(jsonb_agg(
         (i -> 'hold') || jsonb_build_object('run_id', i -> 'run_id')), '[]')
         FROM jsonb_array_elements(mine) AS i));
+
+    PERFORM book_costs((SELECT coalesce(jsonb_agg(
+        (i -> 'cost') || jsonb_build_object('run_id', i -> 'run_id')), '[]')
+        FROM jsonb_array_elements(mine) AS i WHERE i #> '{cost,amount}' IS NOT NULL));
 
     INSERT INTO runs_outbox (topic, key, created_at)
     SELECT 'run.finished', p::text, now() FROM unnest(passed) AS p;

@@ -52,10 +52,13 @@ def settle(run_id: UUID, attempt: int, end: End) -> str:
     return str(answer["code"])
 
 
-def delivered(seconds: int, *, reported: Decimal | int | None) -> End:
+def delivered(
+    seconds: int, *, reported: Decimal | int | None, height: int = 360, sound: bool = True
+) -> End:
     """A clip of which our probe counted `seconds`, whatever its lab reported."""
+    size = (height * 16 // 9, height)
     found = Measures(
-        "video", "video/mp4", 320, 180, "h264", seconds * FPS, Decimal(seconds), sound=True
+        "video", "video/mp4", *size, "h264", seconds * FPS, Decimal(seconds), sound=sound
     )
     said = {} if reported is None else {"video_second": Decimal(reported)}
     return End("succeeded", (Kept("clip.mp4", 100, "ab" * 32, found),), reported=said)
@@ -63,7 +66,7 @@ def delivered(seconds: int, *, reported: Decimal | int | None) -> End:
 
 def drawn(seconds: str, *, clock: str) -> End:
     """A picture that took a worker `seconds` by its own word and at most `clock` by ours."""
-    picture = Kept("0.png", 100, "ab" * 32, Measures("image", "image/png", 64, 64, "png"))
+    picture = Kept("0.png", 100, "ab" * 32, Measures("image", "image/png", 256, 256, "png"))
     used = {"gpu_second": Decimal(seconds)}
     return End("succeeded", (picture,), reported=used, measured_seconds=Decimal(clock))
 

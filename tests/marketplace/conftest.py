@@ -16,6 +16,18 @@ def still(db: None) -> Release:
 
 
 @pytest.fixture
+def clip(db: None) -> Release:
+    """rehearsal/clip, $0.01 a second."""
+    return seed.put_on_sale(seed.SALES[2])
+
+
+@pytest.fixture
+def glyph(db: None) -> Release:
+    """kinora/glyph, $0.0001 a second of compute, claimed by GPU workers."""
+    return seed.put_on_sale(seed.SALES[0])
+
+
+@pytest.fixture
 def web(transactional_db: None) -> Iterator[Client]:
     """The web process over the test's own committed rows."""
     with serving() as client:

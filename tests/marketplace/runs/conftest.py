@@ -5,8 +5,6 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import Settings
 
-from marketplace.catalog.models import Release
-from marketplace.embedded import seed
 from marketplace.fleet import token
 from marketplace.fleet.models import Worker
 from tests.lab import Lab, open_lab
@@ -20,18 +18,6 @@ def lab(settings: Settings) -> Iterator[Lab]:
     with open_lab() as running:
         settings.REHEARSAL_URL = running.url
         yield running
-
-
-@pytest.fixture
-def clip(db: None) -> Release:
-    """rehearsal/clip, $0.01 a second."""
-    return seed.put_on_sale(seed.SALES[2])
-
-
-@pytest.fixture
-def glyph(db: None) -> Release:
-    """kinora/glyph, $0.0001 a second of compute, claimed by GPU workers."""
-    return seed.put_on_sale(seed.SALES[0])
 
 
 @pytest.fixture
