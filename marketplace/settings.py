@@ -245,6 +245,7 @@ WEBHOOK_OTHER_KEY = env.optional_secret("KINORA_WEBHOOK_OTHER_KEY")
 WEBHOOK_RENDERERS = {
     "standard": "marketplace.runs.told.render",
     "replicate": "marketplace.dialects.replicate.render",
+    "openai": "marketplace.dialects.openai_videos.render",
 }
 
 # ── runs ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,7 @@
-"""Lab, Model, Release, Example. A release is dated and immutable; its schema is the contract."""
+"""Lab, Model, Alias, Release, Example.
+
+A release is dated and immutable; its schema is the contract.
+"""
 
 from typing import Any, ClassVar
 
@@ -39,6 +42,17 @@ class Model(models.Model):
     @property
     def full_name(self) -> str:
         return f"{self.lab.slug}/{self.slug}"
+
+
+class Alias(models.Model):
+    """Another name that leads to a model, for programs that know another service's names."""
+
+    name = models.CharField(max_length=80, unique=True)
+    model = models.ForeignKey(Model, on_delete=models.CASCADE, related_name="aliases")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} → {self.model}"
 
 
 class ReleaseQuerySet(models.QuerySet["Release"]):

@@ -88,6 +88,14 @@ class Desk(Protocol):
         """What is on sale, by `lab/model` and `lab/model@version`."""
         ...
 
+    async def aliases(self) -> Mapping[str, str]:
+        """Other services' names → `lab/model`."""
+        ...
+
+    async def offer(self, name: str) -> Offer:
+        """The offer of a name or an alias. Raises InvalidInput, NotFound."""
+        ...
+
     async def bound(self, quote_id: UUID, team_id: UUID) -> Bound | None: ...
 
     async def admit(self, admission: Admission, trail: Trail) -> Admitted:
@@ -121,6 +129,10 @@ class Desk(Protocol):
 
     async def ahead(self, run_id: UUID) -> int:
         """How many waiting runs come before it, up to a thousand; seconds old at most."""
+        ...
+
+    async def forget(self, run_id: UUID, team_id: UUID) -> None:
+        """End a run that goes on and let its outputs expire now."""
         ...
 
     async def team(self, team_id: UUID) -> Row:

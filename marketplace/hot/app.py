@@ -7,7 +7,7 @@ import logging
 from functools import partial
 
 from marketplace import ids
-from marketplace.dialects import fal, native, native_files, replicate
+from marketplace.dialects import fal, native, native_files, openai, replicate
 from marketplace.dialects.contract import Reply, Request, Route, Surface
 from marketplace.errors import KinoraError
 from marketplace.hot import wire
@@ -25,7 +25,14 @@ async def healthy(desk: HotDesk, _request: Request) -> Reply:
 
 
 HEALTH = Surface(("/healthz",), (Route("GET", "/healthz", healthy),), native.refused)
-SURFACES = (native.SURFACE, native_files.SURFACE, fal.SURFACE, replicate.SURFACE, HEALTH)
+SURFACES = (
+    native.SURFACE,
+    native_files.SURFACE,
+    fal.SURFACE,
+    replicate.SURFACE,
+    openai.SURFACE,
+    HEALTH,
+)
 PREFIXES = prefixes(SURFACES)
 
 

@@ -21,6 +21,10 @@ from marketplace.metering.offer import OFFERS_SQL, Offer, by_name, read
 FRESH = 1.5  # seconds
 SLOW = 60.0  # for what only informs
 LARGEST = 20_000
+ALIASES_SQL = """
+SELECT a.name, l.slug || '/' || m.slug FROM catalog_alias a
+  JOIN catalog_model m ON m.id = a.model_id JOIN catalog_lab l ON l.id = m.lab_id
+"""
 COUNTS_SQL = """
 SELECT l.slug || '/' || m.slug, count(*) FROM runs_run u
   JOIN catalog_release r ON r.id = u.release_id JOIN catalog_model m ON m.id = r.model_id
@@ -79,6 +83,7 @@ class Cache:
         self.database = database
         self.keys: Memory[bytes, Caller | None] = Memory(self.find_key)
         self.sale: Memory[str, Mapping[str, Offer]] = Memory(self.find_offers)
+        self.aliases: Memory[str, Mapping[str, str]] = Memory(self.find_aliases)
         self.counts: Memory[str, Mapping[str, int]] = Memory(self.find_counts, SLOW)
 
     async def caller(self, authorization: str) -> Caller:
@@ -96,6 +101,9 @@ class Cache:
 
     async def find_offers(self, _all: str) -> Mapping[str, Offer]:
         return by_name(read(text) for (text,) in await self.database.rows(OFFERS_SQL))
+
+    async def find_aliases(self, _all: str) -> Mapping[str, str]:
+        return dict(await self.database.rows(ALIASES_SQL))
 
     async def find_counts(self, _all: str) -> Mapping[str, int]:
         return dict(await self.database.rows(COUNTS_SQL))

@@ -19,7 +19,7 @@ from marketplace.hot.watch import Watch
 from marketplace.media.shelf import Shelf
 from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
-from marketplace.metering.offer import Offer
+from marketplace.metering.offer import Offer, named
 from marketplace.runs.receipt import MONEY_SQL
 from marketplace.runs.submit import Admission, refusal, to_item
 from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
@@ -37,6 +37,10 @@ SELECT count(*) FROM (
      WHERE me.id = %s AND r.queue = me.queue AND r.state = 'queued' AND r.id <> me.id
        AND (-r.priority, r.created_at, r.id) < (-me.priority, me.created_at, me.id)
      LIMIT 1000) before
+"""
+FORGET_SQL = """
+UPDATE runs_output o SET expires_at = now() FROM runs_run r
+ WHERE r.id = o.run_id AND r.id = %s AND r.team_id = %s AND o.expires_at > now() RETURNING o.id
 """
 TEAM_SQL = "SELECT name FROM accounts_team WHERE id = %s"
 CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
@@ -68,6 +72,12 @@ class HotDesk:
 
     async def offers(self) -> Mapping[str, Offer]:
         return await self.cache.offers()
+
+    async def aliases(self) -> Mapping[str, str]:
+        return await self.cache.aliases.get("")
+
+    async def offer(self, name: str) -> Offer:
+        return named(await self.offers(), (await self.aliases()).get(name, name))
 
     async def bound(self, quote_id: UUID, team_id: UUID) -> Bound | None:
         rows = await self.database.rows(BOUND_SQL, [quote_id, team_id])
@@ -111,6 +121,10 @@ class HotDesk:
     async def cancel(self, run_id: UUID, team_id: UUID) -> bool:
         return bool(await self.database.rows(CANCEL_SQL, [run_id, team_id]))
 
+    async def forget(self, run_id: UUID, team_id: UUID) -> None:
+        await self.cancel(run_id, team_id)
+        await self.database.rows(FORGET_SQL, [run_id, team_id])
+
     async def team(self, team_id: UUID) -> Row:
         [(name,)] = await self.database.rows(TEAM_SQL, [team_id])
         return {"id": ids.public("team", team_id), "name": name}
@@ -152,6 +166,7 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "team_id": str(admission.team_id),
         "model": offer.model,
         "release": offer.version,
+        "output_kind": offer.output_kind,
         "state": "queued",
         "inputs": admission.inputs,
         "project": admission.attribution.project,

@@ -21,7 +21,8 @@ Row = Mapping[str, Any]
 # Put a WHERE (and ORDER BY, LIMIT) over `r` where it says {where}.
 RUN_SQL = """
 SELECT row_to_json(v)::text FROM (
-    SELECT r.id, r.team_id, l.slug || '/' || m.slug AS model, e.version AS release, r.state,
+    SELECT r.id, r.team_id, l.slug || '/' || m.slug AS model, e.version AS release,
+           e.output_kind, r.state,
            r.outcome, r.inputs, r.created_at, r.started_at, r.finished_at,
            extract(epoch FROM coalesce(r.started_at, r.finished_at, now()) - r.created_at)::float8
                AS waiting_seconds,
