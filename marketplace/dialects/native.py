@@ -13,11 +13,12 @@ from marketplace.access import attribution
 from marketplace.access.attribution import Attribution
 from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row, Surface
 from marketplace.metering.binding import Bound
+from marketplace.metering.limit import cost_limit
 from marketplace.metering.offer import Offer, named
 from marketplace.runs import stream_ticket
 from marketplace.runs.models import Run
 from marketplace.runs.receipt import drawn
-from marketplace.runs.submit import Admission, cost_limit, digest, prepare
+from marketplace.runs.submit import Admission, digest, prepare
 from marketplace.runs.view import TERMINAL, as_json
 
 FIELDS = ("model", "inputs", "quote", "max_cost", "wait", "user")

@@ -11,8 +11,9 @@ from marketplace.access import attribution
 from marketplace.dialects.contract import Admitted, Desk, Request
 from marketplace.dialects.native import idempotency_key
 from marketplace.dialects.vocabulary import fitted
+from marketplace.metering.limit import cost_limit
 from marketplace.metering.offer import named
-from marketplace.runs.submit import cost_limit, prepare
+from marketplace.runs.submit import prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from marketplace.errors import InvalidInput
 from marketplace.metering import outcomes
 from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
+from marketplace.metering.limit import cost_limit
 from marketplace.metering.models import Quote
 from marketplace.metering.offer import Offer, load_offers, named
 from marketplace.metering.units import unit_of
@@ -90,11 +91,19 @@ MODEL = {
     },
 }
 MODEL_LIST = {"type": "object", "properties": {"data": {"type": "array", "items": MODEL}}}
+QUOTE_FIELDS = {
+    "model": {"type": "string"},
+    "inputs": {"type": "object"},
+    "max_cost": {
+        "type": "string",
+        "description": "Dollars. A maximum above it is refused, and no quote is made.",
+    },
+}
 QUOTE_WISH = {
     "type": "object",
     "required": ["model", "inputs"],
     "additionalProperties": False,
-    "properties": {"model": {"type": "string"}, "inputs": {"type": "object"}},
+    "properties": QUOTE_FIELDS,
 }
 QUOTE = {
     "type": "object",
@@ -154,11 +163,12 @@ class Quotes(KeyView):
         """What a run with exactly these inputs costs at most; binding for fifteen minutes."""
         wish = body_of(request)
         for field in wish:
-            if field not in ("model", "inputs"):
+            if field not in QUOTE_FIELDS:
                 raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
         offer = own(request, named(load_offers(), wish.get("model")))
         inputs = validated(offer, wish.get("inputs"))
-        made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id)
+        most = cost_limit(wish.get("max_cost"))
+        made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id, max_cost=most)
         return Response(quote_json(made, offer), status=201)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from django.utils import timezone
 
+from marketplace.metering.limit import within
 from marketplace.metering.models import Quote
 from marketplace.metering.offer import BINDING, Offer
 
@@ -50,10 +51,16 @@ def inputs_digest(inputs: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def bind(*, offer: Offer, inputs: Mapping[str, Any], team_id: UUID) -> Quote:
-    """Store what a run of this team with these validated inputs costs at most, for 15 minutes."""
+def bind(
+    *, offer: Offer, inputs: Mapping[str, Any], team_id: UUID, max_cost: int | None = None
+) -> Quote:
+    """Store what a run of this team with these validated inputs costs at most, for 15 minutes.
+
+    max_cost: nano-units. Raises InvalidInput, CostAboveLimit; then nothing is stored.
+    """
     offer = offer.for_team(team_id)
     priced = offer.quote(inputs)
+    within(max_cost, priced.maximum, offer.currency)
     return Quote.objects.create(
         team_id=team_id,
         release_id=offer.release_id,

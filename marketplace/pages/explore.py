@@ -1,6 +1,7 @@
 """The models on sale: the list, and each model's own page with its playground."""
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,12 +14,14 @@ from django.views.decorators.http import require_GET
 
 from marketplace.accounts.models import Team
 from marketplace.catalog.models import Example, Release
+from marketplace.errors import InvalidInput
 from marketplace.metering.inputs import in_order
 from marketplace.metering.offer import Offer, load_offers
 from marketplace.metering.outcomes import rule_of
 from marketplace.metering.quote import PriceLines, said
+from marketplace.metering.sample import plain
 from marketplace.metering.segments import LIST
-from marketplace.pages.form import InputsForm, inputs_form
+from marketplace.pages.form import InputsForm, LimitForm, inputs_form
 from marketplace.pages.team import session_team
 from marketplace.pages.words import OUTCOMES, lasted
 
@@ -49,8 +52,8 @@ class Shown:
         return self.example.image.removesuffix(".png") + ".film.png"
 
     @property
-    def expected(self) -> int:
-        return self.offer.quote({**self.offer.defaults, **self.example.inputs}).expected
+    def expected(self) -> int | None:
+        return cost(self.offer, {**self.offer.defaults, **self.example.inputs})
 
 
 def newest_offers(team: Team | None) -> list[Offer]:
@@ -72,6 +75,14 @@ def examples_of(offers: list[Offer]) -> list[Shown]:
     by_release = {offer.release_id: offer for offer in offers}
     rows = Example.objects.filter(release_id__in=by_release).order_by("position", "id")[:NEWEST]
     return [Shown(by_release[row.release_id], row) for row in rows]
+
+
+def cost(offer: Offer, inputs: Mapping[str, Any]) -> int | None:
+    """What a run is expected to cost in nano-units; None where it has no price."""
+    try:
+        return offer.quote(inputs).expected
+    except InvalidInput:
+        return None
 
 
 UP = {True: "and up ", False: ""}
@@ -105,7 +116,7 @@ def index(request: HttpRequest) -> HttpResponse:
             "href": reverse("model", args=offer.model.split("/")),
             "example": first.get(offer.release_id),
             "price": said_price(offer.price_lines),
-            "typical": offer.quote(offer.defaults).expected,
+            "typical": cost(offer, plain(offer.schema)),
             "seconds": usual_seconds(offer),
         }
         for offer in offers
@@ -124,10 +135,11 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "release": release,
         "outcomes": [(name, rule_of(offer.price.policy, name)) for name in OUTCOMES],
         "form": form,
+        "limit": LimitForm(),
         "examples": examples_of([offer]),
         "price": said_price(offer.price_lines),
         "list_price": said_price(offer.prices[LIST].lines) if offer.is_contract else [],
-        "typical": offer.quote(offer.defaults).expected,
+        "typical": cost(offer, plain(offer.schema)),
         "seconds": usual_seconds(offer),
         "properties": properties(offer),
         "once": uuid.uuid4(),

@@ -9,7 +9,9 @@ from typing import Any
 
 from django import forms
 
+from marketplace.errors import InvalidInput
 from marketplace.metering.inputs import in_order
+from marketplace.metering.limit import cost_limit
 
 Property = Mapping[str, Any]
 LONG = 500  # a text that may be longer than this gets a text area
@@ -89,6 +91,35 @@ class InputsForm(forms.Form):
         known = name if name in self.fields else None
         if known is None or not self.has_error(known):
             self.add_error(known, message.replace(f"{param} ", "This ", 1) if known else message)
+
+
+class LimitForm(forms.Form):
+    """What a run may cost at most; an empty field is no limit."""
+
+    prefix = "limit"
+    max_cost = forms.CharField(
+        label="At most",
+        required=False,
+        help_text="In dollars. If it could cost more, it is refused before it starts.",
+        widget=forms.TextInput(
+            attrs={"inputmode": "decimal", "placeholder": "no limit", "autocomplete": "off"}
+        ),
+    )
+
+    def clean_max_cost(self) -> int | None:
+        """Nano-units."""
+        text = self.cleaned_data["max_cost"].strip().removeprefix("$")
+        try:
+            return cost_limit(text or None)
+        except InvalidInput as wrong:
+            raise forms.ValidationError(wrong.message.replace("max_cost", "This", 1)) from None
+
+    def allows(self, nano: int) -> bool:
+        """Whether a run of this cost may start; what is wrong in the field allows nothing."""
+        if not self.is_valid():
+            return False
+        limit: int | None = self.cleaned_data["max_cost"]
+        return limit is None or nano <= limit
 
 
 def inputs_form(schema: Mapping[str, Any]) -> type[InputsForm]:

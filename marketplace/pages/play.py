@@ -12,7 +12,7 @@ from marketplace.accounts.models import Team
 from marketplace.ledger.balance import balance
 from marketplace.metering.offer import Offer
 from marketplace.pages import explore
-from marketplace.pages.form import InputsForm, inputs_form
+from marketplace.pages.form import InputsForm, LimitForm, inputs_form
 from marketplace.pages.runs import run_context
 from marketplace.pages.team import session_team, team_page
 from marketplace.runs.submit import submit_now
@@ -25,9 +25,14 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
     What is only missing, such as the prompt, does not keep the price back.
     """
     offer = explore.find_offer(lab, slug, session_team(request))
-    form = inputs_form(offer.schema)(request.POST)
-    priced = offer.quote({**offer.defaults, **form.inputs()}) if form.is_right_so_far() else None
-    return render(request, "models/price.html", {"offer": offer, "priced": priced})
+    form, priced = inputs_form(offer.schema)(request.POST), None
+    if form.is_right_so_far():
+        try:
+            priced = offer.quote({**offer.defaults, **form.inputs()})
+        except errors.InvalidInput:
+            priced = None
+    above = priced is not None and not LimitForm(request.POST).allows(priced.maximum)
+    return render(request, "models/price.html", {"offer": offer, "priced": priced, "above": above})
 
 
 @require_POST
@@ -35,9 +40,9 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
 def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
     """Submit the form. With htmx the stage is swapped; without, the run's page opens."""
     offer = explore.find_offer(lab, slug, team)
-    form = inputs_form(offer.schema)(request.POST)
-    if not form.is_valid():
-        return refused_form(request, offer, form)
+    form, limit = inputs_form(offer.schema)(request.POST), LimitForm(request.POST)
+    if not form.is_valid() or not limit.is_valid():
+        return refused_form(request, offer, form, limit)
     try:
         run_id = submit_now(
             offer=offer,
@@ -45,10 +50,14 @@ def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
             team_id=team.id,
             user_id=request.user.pk,
             idempotency_key=request.POST.get("once") or None,
+            max_cost=limit.cleaned_data["max_cost"],
         )
     except errors.InvalidInput as wrong:
         form.blame(wrong.param, wrong.message)
-        return refused_form(request, offer, form)
+        return refused_form(request, offer, form, limit)
+    except errors.CostAboveLimit as above:
+        limit.add_error("max_cost", f"{above.message} You were not charged. Nothing is held.")
+        return refused_form(request, offer, form, limit)
     except errors.KinoraError as refusal:
         return refused(request, refusal)
     if not getattr(request, "htmx", False):
@@ -62,9 +71,11 @@ def left(request: HttpRequest) -> int:
     return balance(team.id).available if team else 0
 
 
-def refused_form(request: HttpRequest, offer: Offer, form: InputsForm) -> HttpResponse:
+def refused_form(
+    request: HttpRequest, offer: Offer, form: InputsForm, limit: LimitForm
+) -> HttpResponse:
     """The form again with the words at its fields; htmx puts it where the form was."""
-    context = explore.page_context(offer, form)
+    context = explore.page_context(offer, form) | {"limit": limit}
     if not getattr(request, "htmx", False):
         return render(request, "models/model.html", context, status=422)
     response = render(request, "models/form.html", context)

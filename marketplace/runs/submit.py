@@ -5,7 +5,6 @@ the rest in one commit; the hot path calls it in batches, `submit_now` alone.
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,15 +20,15 @@ from marketplace.access.attribution import NOBODY, Attribution
 from marketplace.metering import binding
 from marketplace.metering.binding import Bound
 from marketplace.metering.inputs import validated
+from marketplace.metering.limit import within
 from marketplace.metering.offer import Offer
-from marketplace.money import Money, parse
+from marketplace.money import Money
 from marketplace.runs import hint
 
 ADMIT_SQL = """
 SELECT place, code, run_id, available, hint_ids, to_json(admitted_at) #>> '{}', budget::text
   FROM admit_runs(%s::jsonb)
 """
-DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 DIGESTED = ("model", "inputs", "quote", "max_cost")
 
 
@@ -106,21 +105,6 @@ def digest(body: Mapping[str, Any], attribution: Attribution = NOBODY) -> bytes:
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def cost_limit(value: Any) -> int | None:
-    """`max_cost` of a body in nano-units. Raises InvalidInput."""
-    if value is None:
-        return None
-    if isinstance(value, bool | float) or not isinstance(value, str | int):
-        raise errors.InvalidInput(
-            'max_cost must be a decimal number in a string, such as "0.05".', param="max_cost"
-        )
-    text = str(value)
-    try:
-        return parse(text if DECIMAL.fullmatch(text) else "")
-    except ValueError as reason:
-        raise errors.InvalidInput(f"max_cost {reason}.", param="max_cost") from None
-
-
 def usable(quote: Bound, offer: Offer, inputs: Mapping[str, Any]) -> None:
     """Raises QuoteUnusable where the quote has expired or was for something else."""
     if quote.expired:
@@ -130,19 +114,6 @@ def usable(quote: Bound, offer: Offer, inputs: Mapping[str, Any]) -> None:
         raise errors.QuoteUnusable(
             "This quote is for another model or other inputs.", param="quote"
         )
-
-
-def within(max_cost: int | None, quoted: int, currency: str) -> None:
-    """Raises CostAboveLimit where the run may cost more than its caller allows."""
-    if max_cost is None or quoted <= max_cost:
-        return
-    most, limit = Money(quoted, currency), Money(max_cost, currency)
-    raise errors.CostAboveLimit(
-        f"This run may cost {most}, more than max_cost {limit}.",
-        param="max_cost",
-        quoted=most.as_json(),
-        max_cost=limit.as_json(),
-    )
 
 
 def to_item(admission: Admission) -> dict[str, Any]:

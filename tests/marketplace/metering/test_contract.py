@@ -9,7 +9,7 @@ from django.urls import reverse
 from marketplace.catalog.models import Release
 from marketplace.ledger.models import Hold
 from marketplace.metering import segments
-from marketplace.metering.models import Price
+from marketplace.metering.models import Price, Quote
 from marketplace.metering.publish import publish
 from marketplace.runs.models import Run
 from tests.conftest import PASSWORD, Person
@@ -70,6 +70,51 @@ def test_another_teams_quote_is_nobodys(
     refused = web.run(WISH | {"quote": quote["id"]}, key=cy.text)
     assert refused.error["code"] == "quote_unusable"
     assert not Run.objects.exists()
+
+
+def test_a_quote_says_what_it_rests_on(web: Client, ada: Person, contract: Price) -> None:
+    quote = web.call("POST", "/api/v1/quotes", WISH, key=ada.text).json
+    assert quote["price"] == {
+        "version": 1,
+        "segment": contract.segment,
+        "currency": "USD",
+        "effective_from": contract.effective_from.isoformat(),
+        "digest": contract.digest,
+    }
+    [line] = quote["lines"]
+    assert line == {"unit": "image", "quantity": "2", "unit_price": "0.001", "amount": "0.002"}
+    assert quote["expected"] == quote["maximum"]
+    assert quote["id"].startswith("quote_")
+    assert quote["expires_at"] > contract.effective_from.isoformat()
+
+
+def test_a_quote_above_max_cost_is_refused_and_not_stored(
+    web: Client, ada: Person, contract: Price
+) -> None:
+    def asked(max_cost: Any) -> Any:
+        return web.call("POST", "/api/v1/quotes", WISH | {"max_cost": max_cost}, key=ada.text)
+
+    refused = asked("0.0019")
+    assert (refused.status, refused.error["param"]) == (402, "max_cost")
+    assert refused.error["quoted"]["nano"] == 2_000_000
+    assert asked("lots").error["code"] == "invalid_input"
+    assert not Quote.objects.exists()
+    assert asked("0.002").status == 201
+
+
+def test_what_has_no_price_is_refused_with_its_field(
+    web: Client, ada: Person, still: Release
+) -> None:
+    rows = [{"when": {"size": "512x512"}, "unit_price": "0.001"}]
+    lines = [{"unit": "image", "table": rows}]
+    publish(release=still, lines=lines, segment=segments.contract(ada.team.id))
+    big = WISH | {"inputs": {"prompt": "dusk", "size": "768x768"}}
+    for path in ("/api/v1/quotes", "/api/v1/runs"):
+        refused = web.call("POST", path, big, key=ada.text)
+        assert (refused.status, refused.error["param"]) == (422, "inputs.size")
+        assert refused.error["message"] == "There is no price for size 768x768."
+    assert not Quote.objects.exists()
+    assert not Hold.objects.exists()
 
 
 def test_pages_say_that_it_is_a_contract_price(ada: Person, cy: Person, contract: Price) -> None:

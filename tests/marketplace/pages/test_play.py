@@ -95,6 +95,36 @@ def test_a_wrong_input_is_named_and_holds_nothing(ada: Person, ada_plays: Client
     assert balance(ada.team.id).held == 0
 
 
+def test_a_run_above_what_is_allowed_is_refused_and_the_inputs_stay(
+    ada: Person, ada_plays: Client
+) -> None:
+    page = play(ada_plays, **{"limit-max_cost": "$0.003"})
+    assert "more than max_cost $0.003 USD. You were not charged. Nothing is held." in page
+    assert "salt and light" in page
+    assert 'value="$0.003"' in page
+    assert not Run.objects.exists()
+    assert balance(ada.team.id).held == 0
+    play(ada_plays, **{"limit-max_cost": "0.004"})
+    assert balance(ada.team.id).held == 4_000_000
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "1e3", "0.0000000001"])
+def test_a_limit_that_is_no_amount_is_refused_at_its_field(
+    ada: Person, ada_plays: Client, text: str
+) -> None:
+    page = play(ada_plays, **{"limit-max_cost": text})
+    assert "This must " in page
+    assert not Run.objects.exists()
+
+
+@pytest.mark.usefixtures("on_sale")
+def test_the_price_says_when_it_is_above_the_limit() -> None:
+    for limit, above in (("0.003", True), ("0.004", False), ("", False)):
+        asked = INPUTS | {"limit-max_cost": limit}
+        answer = Client().post(reverse("price", args=STILL), asked).content.decode()
+        assert ("more than you allow" in answer) is above
+
+
 @pytest.mark.usefixtures("on_sale")
 def test_without_money_the_refusal_says_what_it_cost() -> None:
     poor = join("poor", team=Team.objects.create(name="No money"), role="owner")
