@@ -9,6 +9,7 @@ import orjson
 from marketplace import body, errors, ids
 from marketplace.dialects import fal_bodies as bodies
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
+from marketplace.dialects.fal_proxy import Proxy
 from marketplace.dialects.submission import Wish, start
 from marketplace.runs.view import TERMINAL
 
@@ -196,4 +197,6 @@ ROUTES = (
     Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
     Route("POST", "/fal/queue/{model:path}", submit),
 )
-SURFACE = Surface(("/fal/",), ROUTES, bodies.refused, stamps=(bodies.REQUEST_ID,))
+SURFACE = Surface(
+    ("/fal/",), (*ROUTES, *Proxy(ROUTES).routes), bodies.refused, stamps=(bodies.REQUEST_ID,)
+)

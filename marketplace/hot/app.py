@@ -9,10 +9,11 @@ from functools import partial
 from marketplace import ids
 from marketplace.dialects import fal, native, native_files, openai, replicate
 from marketplace.dialects.contract import Reply, Request, Route, Surface
+from marketplace.dialects.routing import Router
 from marketplace.errors import KinoraError
 from marketplace.hot import wire
 from marketplace.hot.desk import HotDesk
-from marketplace.hot.routes import Router, Surfaces, prefixes
+from marketplace.hot.routes import Surfaces, prefixes
 from marketplace.hot.wire import Receive, Scope, Send
 
 log = logging.getLogger(__name__)

@@ -357,3 +357,38 @@ def test_one_idempotency_key_is_one_run(fal: Fal, still: Release) -> None:
     other = fal.submit({"prompt": "dawn"}, Idempotency_Key="click-1")
     assert (other.status, other.json["detail"][0]["loc"]) == (422, ["header", "idempotency-key"])
     assert Run.objects.count() == 1
+
+
+# ── the proxy ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_proxy_serves_fals_own_addresses_itself(fal: Fal, still: Release) -> None:
+    def through(method: str, target: str, body: Any = None) -> Answer:
+        return fal.call(method, "/fal/proxy", body, X_Fal_Target_Url=target)
+
+    queue = "https://queue.fal.run/rehearsal/still"
+    made = through("POST", queue, ASKED)
+    run = made.json["request_id"]
+    assert made.headers["x-fal-request-id"] == run
+    told = through("GET", f"{queue}/requests/{run}/status?logs=1")
+    assert (told.status, len(told.json["logs"])) == (202, 1)
+    assert through("PUT", f"{queue}/requests/{run}/cancel").status == 200
+    assert through("POST", "https://fal.run/rehearsal/none", ASKED).status == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        "http://queue.fal.run/rehearsal/still",
+        "https://queue.fal.run.example.test/rehearsal/still",
+        "https://example.test/",
+        "https://127.0.0.1/fal/queue/rehearsal/still",
+        "file:///etc/passwd",
+        "https://[::1",
+    ],
+)
+def test_the_proxy_takes_fals_hosts_and_no_other(fal: Fal, still: Release, target: str) -> None:
+    answer = fal.call("POST", "/fal/proxy", ASKED, X_Fal_Target_Url=target)
+    assert (answer.status, answer.json["error_type"]) == (400, "bad_request")
+    assert not Run.objects.exists()
