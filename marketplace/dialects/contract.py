@@ -84,6 +84,10 @@ class Desk(Protocol):
         """Raises NotAuthenticated, NotAllowed."""
         ...
 
+    async def holder(self, key_id: UUID, needs: Scope) -> Caller:
+        """Whom a token speaks for that was made with this key. Raises as `caller` does."""
+        ...
+
     async def offers(self) -> Mapping[str, Offer]:
         """What is on sale, by `lab/model` and `lab/model@version`."""
         ...

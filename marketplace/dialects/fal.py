@@ -10,6 +10,7 @@ from marketplace import body, errors, ids
 from marketplace.dialects import fal_bodies as bodies
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
 from marketplace.dialects.fal_proxy import Proxy
+from marketplace.dialects.fal_storage import ROUTES as STORAGE
 from marketplace.dialects.submission import Wish, start
 from marketplace.runs.view import TERMINAL
 
@@ -186,7 +187,7 @@ def event(data: Any) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-ROUTES = (
+OWN = (
     Route("POST", "/fal/run/{model:path}/stream", stream),
     Route("POST", "/fal/run/{model:path}", run),
     Route("PUT", "/fal/run/{model:path}", run),
@@ -197,6 +198,7 @@ ROUTES = (
     Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
     Route("POST", "/fal/queue/{model:path}", submit),
 )
+ROUTES = (*STORAGE, *OWN)
 SURFACE = Surface(
     ("/fal/",), (*ROUTES, *Proxy(ROUTES).routes), bodies.refused, stamps=(bodies.REQUEST_ID,)
 )

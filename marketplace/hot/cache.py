@@ -34,7 +34,7 @@ SELECT l.slug || '/' || m.slug, count(*) FROM runs_run u
 KEY_SQL = """
 WITH found AS (
     SELECT k.id, k.team_id, k.scopes, k.last_used_at FROM accounts_apikey k
-     WHERE k.digest = %s AND k.revoked_at IS NULL
+     WHERE k.{named} = %s AND k.revoked_at IS NULL
        AND (k.expires_at IS NULL OR k.expires_at > now() + interval '2 s')
 ), used AS (
     UPDATE accounts_apikey k SET last_used_at = now() FROM found
@@ -82,6 +82,7 @@ class Cache:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.keys: Memory[bytes, Caller | None] = Memory(self.find_key)
+        self.holders: Memory[UUID, Caller | None] = Memory(self.find_holder)
         self.sale: Memory[str, Mapping[str, Offer]] = Memory(self.find_offers)
         self.aliases: Memory[str, Mapping[str, str]] = Memory(self.find_aliases)
         self.counts: Memory[str, Mapping[str, int]] = Memory(self.find_counts, SLOW)
@@ -92,11 +93,21 @@ class Cache:
             return caller
         raise NotAuthenticated("This key is not valid.")
 
+    async def holder(self, key_id: UUID) -> Caller:
+        """Whom a pass speaks for that was made with a key; it ends with the key."""
+        if caller := await self.holders.get(key_id):
+            return caller
+        raise NotAuthenticated("The key of this token is not valid any more.")
+
     async def offers(self) -> Mapping[str, Offer]:
         return await self.sale.get("")
 
     async def find_key(self, digest: bytes) -> Caller | None:
-        rows = await self.database.rows(KEY_SQL, [digest])
+        rows = await self.database.rows(KEY_SQL.format(named="digest"), [digest])
+        return caller_of(*rows[0]) if rows else None
+
+    async def find_holder(self, key_id: UUID) -> Caller | None:
+        rows = await self.database.rows(KEY_SQL.format(named="id"), [key_id])
         return caller_of(*rows[0]) if rows else None
 
     async def find_offers(self, _all: str) -> Mapping[str, Offer]:

@@ -70,6 +70,11 @@ class HotDesk:
         authorise(scopes=caller.scopes, needs=needs)
         return caller
 
+    async def holder(self, key_id: UUID, needs: Scope) -> Caller:
+        caller = await self.cache.holder(key_id)
+        authorise(scopes=caller.scopes, needs=needs)
+        return caller
+
     async def offers(self) -> Mapping[str, Offer]:
         return await self.cache.offers()
 

@@ -16,11 +16,8 @@ from marketplace.runs.models import Run
 from tests.conftest import Person
 from tests.journeys.books import written
 from tests.marketplace import worker
-from tests.marketplace.runs.conftest import clip
 from tests.marketplace.supply import until
 from tests.marketplace.web import Answer, Client
-
-__all__ = ["clip"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
