@@ -37,9 +37,10 @@ CASE_SQL = """
 
 
 def claim(*, queue: str, worker: str, warm: Sequence[str], limit: int) -> Statement:
-    """Take up to `limit` waiting runs: run_id, attempt, inputs, ticket, timeout_seconds, cancel."""
+    """Take up to `limit` waiting runs: run_id, attempt, inputs, ticket, timeout_seconds, cancel,
+    laned."""
     return (
-        "SELECT run_id, attempt, inputs, ticket, timeout_seconds, cancel"
+        "SELECT run_id, attempt, inputs, ticket, timeout_seconds, cancel, laned"
         " FROM claim_runs(%s, %s, %s, %s, %s::interval)",
         [queue, worker, list(warm), limit, LEASE],
     )

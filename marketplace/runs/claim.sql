@@ -1,22 +1,39 @@
 -- Claim, renew, report, hand back: the lease and the fence.
 
 -- Give a worker up to `p_limit` waiting runs of a queue: those past the fairness deadline first,
--- then by priority, then those whose model it has warm, then the oldest.
+-- then by priority, then those whose model it has warm, then the oldest. Runs in lanes come only as
+-- far as their lanes have room; laned: whether its end makes room in one.
 CREATE OR REPLACE FUNCTION claim_runs(
     p_queue text, p_worker text, p_warm text[], p_limit int, p_lease interval
 ) RETURNS TABLE (
     run_id uuid, attempt int, release_id bigint, inputs jsonb, ticket jsonb,
-    timeout_seconds int, warm boolean, cancel boolean
+    timeout_seconds int, warm boolean, cancel boolean, laned boolean
 ) LANGUAGE plpgsql AS $$
+DECLARE
+    in_lanes uuid[] := '{}';
 BEGIN
+    IF EXISTS (SELECT 1 FROM runs_run r
+                WHERE r.queue = p_queue AND r.state = 'queued' AND r.lanes IS NOT NULL) THEN
+        in_lanes := choose_in_lanes(p_queue, p_limit);
+    END IF;
     RETURN QUERY
-    WITH chosen AS (
-        SELECT r.id, r.created_at, l.timeout_seconds, l.target = ANY (p_warm) AS warm
+    WITH free AS (
+        SELECT r.id, r.created_at, r.priority, l.timeout_seconds, l.target = ANY (p_warm) AS warm
           FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
-         WHERE r.queue = p_queue AND r.state = 'queued'
+         WHERE r.queue = p_queue AND r.state = 'queued' AND r.lanes IS NULL
          ORDER BY r.created_at < now() - interval '10 s' DESC, r.priority DESC,
                   l.target = ANY (p_warm) DESC, r.created_at
          LIMIT p_limit FOR UPDATE OF r SKIP LOCKED
+    ), chosen AS (
+        SELECT b.* FROM (
+            SELECT * FROM free
+             UNION ALL
+            SELECT r.id, r.created_at, r.priority, l.timeout_seconds, l.target = ANY (p_warm)
+              FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
+             WHERE r.id = ANY (in_lanes)) AS b
+         ORDER BY b.created_at < now() - interval '10 s' DESC, b.priority DESC, b.warm DESC,
+                  b.created_at
+         LIMIT p_limit
     ), claimed AS (
         UPDATE runs_run r
            SET state = 'running', attempt = r.attempt + 1, worker = p_worker,
@@ -30,7 +47,8 @@ BEGIN
           FROM chosen c, catalog_release l
          WHERE r.id = c.id AND l.id = r.release_id
         RETURNING r.id, r.attempt, r.release_id, r.inputs, r.ticket, c.timeout_seconds, c.warm,
-                  r.cancel_requested_at IS NOT NULL AS cancel, c.created_at, r.team_id, r.webhooks
+                  r.cancel_requested_at IS NOT NULL AS cancel, c.created_at, r.team_id, r.webhooks,
+                  r.lanes IS NOT NULL AS laned
     ), noted AS (
         INSERT INTO runs_attempt (run_id, number, worker, claimed_at, outcome)
         SELECT c.id, c.attempt, p_worker, now(), '' FROM claimed c
@@ -43,7 +61,8 @@ BEGIN
                             WHERE e.team_id = c.team_id AND e.disabled_at IS NULL
                               AND e.event_types ? 'run.started'))
     )
-    SELECT c.id, c.attempt, c.release_id, c.inputs, c.ticket, c.timeout_seconds, c.warm, c.cancel
+    SELECT c.id, c.attempt, c.release_id, c.inputs, c.ticket, c.timeout_seconds, c.warm, c.cancel,
+           c.laned
       FROM claimed c ORDER BY c.created_at;
 END $$;
 

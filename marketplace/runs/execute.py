@@ -47,11 +47,15 @@ class Unwanted(Exception):
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """One attempt in hand. progress: what the supplier said last, until somebody told it on."""
+    """One attempt in hand. progress: what the supplier said last, until somebody told it on.
+
+    laned: its end makes room for one that waits under a concurrency.
+    """
 
     case: Case
     target: str
     ticket: dict[str, Any] | None
+    laned: bool = False
     cancelled: bool = False
     lost: bool = False
     progress: Progress | None = None

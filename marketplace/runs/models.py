@@ -84,7 +84,9 @@ class Run(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                fields=["queue", "created_at"], condition=Q(state="queued"), name="run_waiting"
+                fields=["queue", "created_at"],
+                condition=Q(state="queued", lanes=None),
+                name="run_waiting",
             ),
             models.Index(
                 fields=["queue", "lanes", "-priority", "created_at"],

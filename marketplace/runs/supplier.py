@@ -133,14 +133,14 @@ class Supplier:
 
     def begin(self, taken: Row, known: Row) -> None:
         case = Case.from_row(known, taken["attempt"])
-        work = Work(case, known["target"], taken["ticket"])
+        work = Work(case, known["target"], taken["ticket"], laned=taken["laned"])
         task = asyncio.create_task(self.carry(work, known["adapter"]))
         self.works[task] = work
         task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        del self.works[task]
-        if self.more:
+        work = self.works.pop(task)
+        if self.more or work.laned:
             self.woken.set()
         if not task.cancelled() and (error := task.exception()):
             log.error("a run was dropped; its lease will lapse", exc_info=error)

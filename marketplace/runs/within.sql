@@ -87,18 +87,3 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 END $$;
-
--- The runs whose callers would wait behind as many waiting runs as may run at once.
-CREATE OR REPLACE FUNCTION full_lanes(entered jsonb)
-RETURNS TABLE (run_id uuid, budget jsonb) LANGUAGE sql STABLE AS $$
-    SELECT o.run_id, jsonb_build_object('id', b.id, 'kind', b.kind, 'subject', o.subject,
-                                        'concurrency', b.concurrency)
-      FROM jsonb_to_recordset(entered) AS
-           o(run_id uuid, waits boolean, budget_id uuid, subject text, lane bigint)
-      JOIN access_budget b ON b.id = o.budget_id
-     WHERE o.waits AND b.concurrency <= (
-           SELECT count(*) FROM (
-               SELECT 1 FROM runs_run r
-                WHERE r.team_id = b.team_id AND r.state = 'queued' AND r.lanes @> ARRAY[o.lane]
-                LIMIT b.concurrency) AS waiting);
-$$;
