@@ -7,7 +7,7 @@ import logging
 from functools import partial
 
 from marketplace import ids
-from marketplace.dialects import fal, native, native_files, openai, replicate
+from marketplace.dialects import fal, huggingface, native, native_files, openai, replicate
 from marketplace.dialects.contract import Reply, Request, Route, Surface
 from marketplace.dialects.routing import Router
 from marketplace.errors import KinoraError
@@ -32,6 +32,7 @@ SURFACES = (
     fal.SURFACE,
     replicate.SURFACE,
     openai.SURFACE,
+    huggingface.SURFACE,
     HEALTH,
 )
 PREFIXES = prefixes(SURFACES)

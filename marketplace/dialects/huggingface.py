@@ -1,0 +1,78 @@
+"""Hugging Face's InferenceClient: a model by its address, and where its providers find a model.
+
+With an address as the model, the client posts `{"inputs", "parameters"}` and reads bytes back. Its
+fal-ai and replicate providers speak those dialects; here they only learn which model is meant.
+"""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from marketplace import body, errors
+from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
+from marketplace.dialects.submission import Wish, start
+from marketplace.dialects.vocabulary import Unfit
+from marketplace.media import store
+from marketplace.runs.view import TERMINAL
+
+LONGEST_RUN = 590.0  # seconds
+PROVIDERS = ("fal-ai", "replicate")
+
+
+async def infer(desk: Desk, request: Request, model: str) -> Reply:
+    """The first output's bytes. `inputs` is the prompt; `parameters` the rest."""
+    said = body.read(request.body)
+    parameters = said.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise errors.InvalidInput("parameters must be an object.", param="parameters")
+    if not isinstance(said.get("inputs"), str):
+        raise errors.InvalidInput("inputs must be text: the prompt.", param="inputs")
+    offer = await desk.offer(model)
+    wish = Wish(model=offer.full_name, arguments={"prompt": said["inputs"], **parameters})
+    row = (await start(desk, request, wish)).row
+    if row["state"] not in TERMINAL:
+        row = await desk.finished(UUID(row["id"]), LONGEST_RUN) or row
+    return await delivered(row)
+
+
+async def delivered(row: Row) -> Reply:
+    """The bytes, or why there are none."""
+    if row["state"] != "succeeded" or not row["outputs"]:
+        told = (row["error"] or {}).get("message") or f"The run {row['state']}."
+        refused_by_lab = row["outcome"] in ("refused_before", "refused_after", "invalid_input")
+        return Reply({"error": told}, 400 if refused_by_lab else 500)
+    made = row["outputs"][0]
+    found = await asyncio.to_thread(read, made["path"])
+    return Reply(found, headers={"content-type": made["content_type"]})
+
+
+def read(path: str) -> bytes:
+    with store.local(path) as file:
+        return file.read_bytes()
+
+
+async def mapping(desk: Desk, _request: Request, model: str) -> Reply:
+    """Which of our models a provider should ask for. Read without a key, as on the Hub."""
+    offer = await desk.offer(model)
+    told: dict[str, Any] = {"status": "live", "providerId": offer.model, "task": offer.task}
+    return Reply(
+        {
+            "id": model,
+            "pipeline_tag": offer.task,
+            "inferenceProviderMapping": dict.fromkeys(PROVIDERS, told),
+        }
+    )
+
+
+def refused(error: errors.KinoraError) -> Reply:
+    """`error` is text; `param` says which word is meant where one is."""
+    found = {"error": error.message, "error_type": error.code, "param": error.param}
+    status = 400 if isinstance(error, Unfit) else error.status
+    return Reply(found, status, error.headers())
+
+
+ROUTES = (
+    Route("POST", "/hf/models/{model:path}", infer),
+    Route("GET", "/hf/api/models/{model:path}", mapping),
+)
+SURFACE = Surface(("/hf/",), ROUTES, refused, stamps=("x-request-id",))
