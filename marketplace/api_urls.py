@@ -6,7 +6,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
-from marketplace.runs.api import Outputs, Statement, Usage
+from marketplace.runs.api import Focus, Outputs, Statement, Usage
 
 urlpatterns = [
     path("v1/openapi.json", SpectacularJSONAPIView.as_view()),
@@ -17,6 +17,7 @@ urlpatterns = [
     path("v1/prices", Prices.as_view()),
     path("v1/quotes", Quotes.as_view()),
     path("v1/usage", Usage.as_view()),
+    path("v1/usage/focus", Focus.as_view()),
     path("v1/usage/statement", Statement.as_view()),
     path("v1/balance", BalanceView.as_view()),
     path("v1/entries", Entries.as_view()),

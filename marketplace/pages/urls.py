@@ -21,6 +21,7 @@ urlpatterns = [
     path("runs/<str:run_id>/cancel", runs.cancel, name="run_cancel"),
     path("usage", usage.index, name="usage"),
     path("usage.csv", usage.download, name="usage_csv"),
+    path("usage/focus.csv", usage.focus, name="usage_focus"),
     path("balance", balance.index, name="balance"),
     path("balance/statement", balance.download, name="statement"),
     path("keys", keys.index, name="keys"),

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,6 +21,7 @@ from marketplace.money import plain
 from marketplace.pages import words
 from marketplace.pages.chart import Chart, chart
 from marketplace.pages.team import team_page
+from marketplace.runs.focus import Echo, streamed
 from marketplace.runs.usage import Line, Wish, dims_json, usage, wished
 
 MOST_ROWS = 200
@@ -174,6 +175,7 @@ def exports(place: Place) -> dict[str, str]:
     query = place.to(by=None).partition("?")[2]
     return {
         "csv": f"{reverse('usage_csv')}?{query}",
+        "focus": f"{reverse('usage_focus')}?{query}",
         "statement": f"{reverse('statement')}?{days}",
     }
 
@@ -188,8 +190,8 @@ def download(request: HttpRequest, team: Team) -> HttpResponseBase:
         return HttpResponseBadRequest(error.message, content_type="text/plain")
     [lines] = usage(wish, ("day", "release", "key", "project"))
     name = f"kinora-usage-{wish.first}-{wish.last}.csv"
-    return StreamingHttpResponse(
-        iter(list(csv_rows(lines))),
+    return HttpResponse(
+        "".join(csv_rows(lines)),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
@@ -198,11 +200,14 @@ def download(request: HttpRequest, team: Team) -> HttpResponseBase:
     )
 
 
-class Echo:
-    """What the csv module writes to, to have its lines given back."""
-
-    def write(self, text: str) -> str:
-        return text
+@team_page
+@require_GET
+def focus(request: HttpRequest, team: Team) -> HttpResponseBase:
+    """The same days in the format of FinOps tools."""
+    try:
+        return streamed(team, wished(team.id, request.GET.dict()))
+    except InvalidInput as error:
+        return HttpResponseBadRequest(error.message, content_type="text/plain")
 
 
 def csv_rows(lines: list[Line]) -> Iterator[str]:

@@ -12,9 +12,10 @@ from rest_framework.response import Response
 from marketplace import ids
 from marketplace.accounts.api import KeyView, team_of
 from marketplace.errors import InvalidInput, NotFound
+from marketplace.runs import focus
 from marketplace.runs.models import Output
 from marketplace.runs.statement import CONTENT_TYPE, period, streamed
-from marketplace.runs.usage import GROUPS, PLAYGROUND, grouping_named, usage, wished
+from marketplace.runs.usage import PLAYGROUND, PUBLIC, grouping_named, usage, wished
 from marketplace.runs.view import output
 
 MONEY = {"$ref": "#/components/schemas/Money"}
@@ -46,7 +47,7 @@ USAGE = {
     "properties": {
         "from": {"type": "string", "format": "date"},
         "to": {"type": "string", "format": "date"},
-        "group_by": {"type": "array", "items": {"enum": list(GROUPS)}},
+        "group_by": {"type": "array", "items": {"enum": list(PUBLIC)}},
         "totals": {
             "type": "array",
             "description": "One per currency.",
@@ -118,7 +119,7 @@ class Usage(KeyView):
         parameters=[
             *FILTERS,
             OpenApiParameter(
-                "group_by", description=f"Some of {', '.join(GROUPS)}; `day,release` unless told."
+                "group_by", description=f"Some of {', '.join(PUBLIC)}; `day,release` unless told."
             ),
         ],
         responses={200: USAGE},
@@ -144,6 +145,32 @@ class Usage(KeyView):
                 "data": [line.as_json() for line in lines],
             }
         )
+
+
+class Table(JSONRenderer):
+    """Lets a client ask for CSV by name; an error is JSON."""
+
+    media_type = "text/csv"
+
+
+class Focus(KeyView):
+    """Usage for a FinOps tool."""
+
+    renderer_classes = (JSONRenderer, Table)
+
+    @extend_schema(
+        operation_id="getFocusUsage",
+        parameters=[
+            OpenApiParameter("first", date, description="The first day, UTC."),
+            OpenApiParameter("last", date, description="The last day, UTC; today."),
+        ],
+        responses={(200, "text/csv"): {"type": "string"}},
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """Charges and refunds as FOCUS 1.2 rows in CSV; the sum of BilledCost is what the ledger
+        took."""
+        team = team_of(request)
+        return focus.streamed(team, wished(team.id, request.query_params, names=("first", "last")))
 
 
 def owned(team_id: UUID, output_id: UUID | None) -> Output:

@@ -28,13 +28,16 @@ GROUPS = {  # what one may group by → columns
     "release": ("model", "release"),
     "key": ("key_id",),
     "project": ("project",),
+    "price": ("price_id",),  # a version; for files, nobody asks for it by name
 }
+PUBLIC = tuple(GROUPS)[:-1]
 COLUMNS = {
     "day": "f.day",
     "model": "s.model",
     "release": "s.release",
     "key_id": "f.key_id",
     "project": "f.project",
+    "price_id": "f.price_id",
 }
 COUNTS = ("runs", "charged_runs", "charged", "given_back", "refunded")
 USAGE_SQL = """
@@ -183,9 +186,9 @@ def key_named(text: str) -> UUID | None:
 def grouping_named(text: str) -> tuple[str, ...]:
     """`day,model` → its names. Raises InvalidInput."""
     names = tuple(name for name in text.split(",") if name)
-    if unknown := [name for name in names if name not in GROUPS]:
+    if unknown := [name for name in names if name not in PUBLIC]:
         raise InvalidInput(
-            f"group_by knows {', '.join(GROUPS)}, not {unknown[0][:40]}.", param="group_by"
+            f"group_by knows {', '.join(PUBLIC)}, not {unknown[0][:40]}.", param="group_by"
         )
     return names
 

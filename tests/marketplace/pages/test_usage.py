@@ -91,7 +91,7 @@ def test_nothing_has_a_next_step(ada_browses: Browser, cy: Person) -> None:
 
 def test_the_file_has_the_same_sums(ada_browses: Browser, ada: Person, today: date) -> None:
     answer = ada_browses.get("/usage.csv")
-    rows = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert answer.headers["content-disposition"] == (
         f'attachment; filename="kinora-usage-{today - timedelta(days=29)}-{today}.csv"'
     )
