@@ -6,7 +6,7 @@ export KINORA_PORT := $(PORT)
 export KINORA_DATA := $(abspath $(DATA))
 BIN := .venv/bin
 
-.PHONY: help run test check bench clean
+.PHONY: help run test prove check bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -16,8 +16,11 @@ run: .venv/inference.pins  ## start everything here, do the main job, serve unti
 
 test: .venv/inference-dev.pins  ## import contracts and all tests that this machine can run
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist=loadfile -m "not load and not chaos and not browser" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -m "not load and not chaos and not proofs and not browser" $(ARGS)
 	$(BIN)/python -m pytest -m browser $(ARGS)
+
+prove: .venv/inference-dev.pins  ## the long generated proofs: money under races, crashes, 100,000 prices
+	$(BIN)/python -m pytest -m proofs -rP $(ARGS)
 
 check: .venv/inference-dev.pins  ## format, lint, import contracts, types, migrations
 	$(BIN)/ruff format --check .

@@ -78,4 +78,4 @@ def test_every_command_of_the_makefile_is_explained() -> None:
         ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     explained = re.findall(r"^make (\w+)", help_text, re.MULTILINE)
-    assert explained == ["help", "run", "test", "check", "bench", "clean"]
+    assert explained == ["help", "run", "test", "prove", "check", "bench", "clean"]

@@ -1,0 +1,1 @@
+"""Long generated proofs, run by `make prove` and never by `make test`."""
