@@ -7,6 +7,7 @@ from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
 from marketplace.runs.api import Focus, Outputs, Statement, Usage
+from marketplace.webhooks import api as webhooks
 
 urlpatterns = [
     path("v1/openapi.json", SpectacularJSONAPIView.as_view()),
@@ -22,5 +23,14 @@ urlpatterns = [
     path("v1/balance", BalanceView.as_view()),
     path("v1/entries", Entries.as_view()),
     path("v1/outputs/<str:output>", Outputs.as_view()),
+    path("v1/webhooks", webhooks.Endpoints.as_view()),
+    path("v1/webhooks/secret", webhooks.Secret.as_view()),
+    path("v1/webhooks/replay", webhooks.ReplayRange.as_view()),
+    path("v1/webhooks/deliveries", webhooks.Deliveries.as_view()),
+    path("v1/webhooks/deliveries/<str:delivery>", webhooks.OneDelivery.as_view()),
+    path("v1/webhooks/deliveries/<str:delivery>/replay", webhooks.Replay.as_view()),
+    path("v1/webhooks/<str:endpoint>", webhooks.OneEndpoint.as_view()),
+    path("v1/webhooks/<str:endpoint>/rotate", webhooks.Rotation.as_view()),
+    path("v1/webhooks/<str:endpoint>/test", webhooks.Test.as_view()),
     path("<path:rest>", Nowhere.as_view()),
 ]

@@ -143,6 +143,10 @@ class Desk(Protocol):
         """id (public), name."""
         ...
 
+    async def webhook_secret(self, team_id: UUID) -> str:
+        """`whsec_…`: what signs the webhooks that the team's runs bring along."""
+        ...
+
     async def run_counts(self) -> Mapping[str, int]:
         """Model → how many runs it has had, as of a minute ago at most."""
         ...

@@ -20,8 +20,9 @@ from marketplace.runs.models import Run
 from marketplace.runs.receipt import drawn
 from marketplace.runs.submit import Admission, digest, prepare
 from marketplace.runs.view import TERMINAL, as_json
+from marketplace.webhooks.targets import target
 
-FIELDS = ("model", "inputs", "quote", "max_cost", "wait", "user")
+FIELDS = ("model", "inputs", "quote", "max_cost", "wait", "user", "webhook")
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 LONGEST_WAIT = 60
 LARGEST_PAGE = 100
@@ -63,6 +64,7 @@ async def priced(
         quote=quote,
         max_cost=cost_limit(wish.get("max_cost")),
         attribution=whose,
+        webhooks=hooks(wish.get("webhook")),
     )
 
 
@@ -80,6 +82,22 @@ def checked(wish: Row) -> float:
             f"wait must be a number of seconds from 0 to {LONGEST_WAIT}.", param="wait"
         )
     return wait
+
+
+def hooks(webhook: Any) -> list[Row]:
+    """What `webhook` of a body asks for: an address, or {url, events}. Raises InvalidInput."""
+    if webhook is None:
+        return []
+    if not isinstance(webhook, dict):
+        return [target(url=webhook)]
+    for name in webhook:
+        if name not in ("url", "events"):
+            raise errors.InvalidInput(
+                f"webhook has no field {name[:80]}; it has url and events.", param="webhook"
+            )
+    if not isinstance(webhook.get("events", []), list):
+        raise errors.InvalidInput("webhook.events must be a list.", param="webhook")
+    return [target(**{"url": None, **webhook})]
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from marketplace.webhooks.schemes import EVENTS
+
 Schema = dict[str, Any]
 
 
@@ -113,6 +115,27 @@ SCHEMAS: dict[str, Schema] = {
                 "minLength": 1,
                 "maxLength": 128,
                 "description": "Your own user that this run is for; visible ASCII.",
+            },
+            "webhook": {
+                "description": "Where to tell of this run: a URL, or one with the events wanted.",
+                "oneOf": [
+                    {"type": "string", "format": "uri"},
+                    {
+                        "type": "object",
+                        "required": ["url"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "url": {"type": "string", "format": "uri"},
+                            "events": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {"enum": list(EVENTS)},
+                                "default": ["run.finished"],
+                            },
+                        },
+                    },
+                ],
+                "examples": ["https://example.com/hooks/kinora"],
             },
             "wait": {
                 "type": "number",

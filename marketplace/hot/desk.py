@@ -23,6 +23,7 @@ from marketplace.metering.offer import Offer, named
 from marketplace.runs.receipt import MONEY_SQL
 from marketplace.runs.submit import Admission, refusal, to_item
 from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
+from marketplace.webhooks.secrets import TEAM_GENERATION_SQL, team_secret
 
 EARLIER_SQL = RUN_SQL.format(
     where="WHERE r.team_id = %s AND r.idempotency_key = %s AND r.inputs_digest = %s"
@@ -133,6 +134,10 @@ class HotDesk:
     async def team(self, team_id: UUID) -> Row:
         [(name,)] = await self.database.rows(TEAM_SQL, [team_id])
         return {"id": ids.public("team", team_id), "name": name}
+
+    async def webhook_secret(self, team_id: UUID) -> str:
+        rows = await self.database.rows(TEAM_GENERATION_SQL, [team_id])
+        return team_secret(team_id, rows[0][0] if rows else 1)
 
     async def run_counts(self) -> Mapping[str, int]:
         return await self.cache.counts.get("")

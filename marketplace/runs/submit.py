@@ -29,7 +29,7 @@ ADMIT_SQL = """
 SELECT place, code, run_id, available, hint_ids, to_json(admitted_at) #>> '{}', budget::text
   FROM admit_runs(%s::jsonb)
 """
-DIGESTED = ("model", "inputs", "quote", "max_cost")
+DIGESTED = ("model", "inputs", "quote", "max_cost", "webhook")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from marketplace.runs import claim, hint, usage
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.deliver import deliver
 from marketplace.runs.settle import Case, End, failed, item, settling
+from marketplace.webhooks import tidy
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,8 @@ SELDOM: dict[str, Callable[[], int]] = {
     "expired credits": expired_credits,
     "progress of ended runs": old_progress,
     "expired outputs": expired_outputs,
+    "webhook deliveries forgotten": tidy.forget_old,
+    "disabled endpoints told of": tidy.tell_of_disabled,
     "abandoned files": store.forget_abandoned,
 }
 

@@ -13,6 +13,8 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 
+TEAM_GENERATION_SQL = "SELECT generation FROM webhooks_teamsecret WHERE team_id = %s"
+
 
 def endpoint_secret(endpoint_id: UUID, generation: int) -> str:
     return derived(f"endpoint|{endpoint_id}|{generation}")

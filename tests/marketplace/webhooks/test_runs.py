@@ -23,9 +23,11 @@ from marketplace.webhooks.targets import target
 from tests.conftest import Person
 from tests.lab import Lab
 from tests.marketplace.supply import SMALL, ended, suppliers, supplying, until
+from tests.marketplace.web import Client
 from tests.receiver import Receiver, answering
 
 pytestmark = pytest.mark.django_db(transaction=True)
+WISH = {"model": "rehearsal/still", "inputs": {"prompt": "dusk"}}
 OUTBOX = "SELECT topic FROM runs_outbox WHERE topic LIKE 'run.%%' ORDER BY id"
 
 
@@ -235,3 +237,43 @@ def test_progress_is_told_at_most_twice_a_second(
     receiver.wait(2)
     assert {one.json[0] for one in receiver.received} == {"run.progress"}
     assert len({one.id for one in receiver.received}) == len(receiver.received) <= 5
+
+
+def test_a_run_of_the_native_api_brings_its_webhook(
+    ada: Person, still: Release, web: Client, receiver: Receiver
+) -> None:
+    for webhook, kept in (
+        (receiver.url(), target(url=receiver.url())),
+        (
+            {"url": receiver.url(), "events": ["run.started"]},
+            target(url=receiver.url(), events=["run.started"]),
+        ),
+    ):
+        made = web.run({**WISH, "webhook": webhook}, key=ada.text)
+        assert made.status == 201
+        assert Run.objects.get(id=ids.private("run", made.json["id"])).webhooks == [kept]
+
+
+@pytest.mark.parametrize(
+    "webhook",
+    ["http://example.com/", 5, {}, {"url": "https://example.com", "events": "run.finished"},
+     {"url": "https://example.com", "events": []}, {"url": "https://example.com", "secret": 1},
+     "https://[::ffff:169.254.169.254]/"],
+)  # fmt: skip
+def test_a_wrong_webhook_starts_nothing(
+    ada: Person, still: Release, web: Client, webhook: Any
+) -> None:
+    refused = web.run({**WISH, "webhook": webhook}, key=ada.text)
+    assert (refused.status, refused.error["param"]) == (422, "webhook")
+    assert not Run.objects.exists()
+
+
+def test_a_key_with_another_webhook_is_another_request(
+    ada: Person, still: Release, web: Client
+) -> None:
+    hook = "https://example.com/a"
+    first = web.run({**WISH, "webhook": hook}, key=ada.text, once="k")
+    same = web.run({**WISH, "webhook": hook}, key=ada.text, once="k")
+    other = web.run({**WISH, "webhook": hook + "b"}, key=ada.text, once="k")
+    assert (first.status, same.status, other.status) == (201, 200, 422)
+    assert same.json["id"] == first.json["id"]
