@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 
@@ -19,6 +20,7 @@ from django.conf import settings
 
 CHORES = "chores"
 LABS = "labs"
+NIGHTLY = crontab(hour="3", minute="10")  # UTC
 
 
 def every(seconds: float, task: str) -> dict[str, Any]:
@@ -46,5 +48,6 @@ app.conf.update(
     beat_schedule={
         "often": every(2, "kinora.sweep_often"),
         "seldom": every(10, "kinora.sweep_seldom"),
+        "audit": {"task": "kinora.audit", "schedule": NIGHTLY, "options": {"queue": CHORES}},
     },
 )

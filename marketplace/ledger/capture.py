@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-State = Literal["captured", "voided", "in_review"]
+State = Literal["captured", "voided", "expired", "in_review"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ def captured(amount: int, shares: Sequence[Share]) -> dict[str, Any]:
 def voided() -> dict[str, Any]:
     """Give the whole hold back."""
     return {"state": "voided", "amount": 0, "shares": []}
+
+
+def expired() -> dict[str, Any]:
+    """Give the whole hold back of a run that is gone; the audit shows it."""
+    return {"state": "expired", "amount": 0, "shares": []}
 
 
 def in_review() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 -- Close many holds in one call: capture up to the held amount, void, or leave for review.
 --
--- items: [{run_id, state: captured | voided | in_review, amount, shares: [{account, amount}]}].
+-- items: [{run_id, state: captured | voided | expired | in_review, amount, shares: [{account, amount}]}].
 -- shares name system accounts and sum to amount (the entries' guard checks it). Takes from the accounts that the hold itself
 -- named, in their order, and gives back the rest; writes one balanced transfer per captured hold
 -- (none for an amount of 0). Locks holds by id, then accounts by id. Runs inside the caller's

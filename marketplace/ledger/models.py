@@ -1,8 +1,9 @@
-"""Account, Transfer, Entry, Hold, HoldPart.
+"""Account, Transfer, Entry, Hold, HoldPart, Fold, Audit.
 
 Credits to a team's account are positive. Entries are append-only and sum to 0 per transfer and
 currency; triggers refuse anything else. System accounts get entries but their balance columns are
-never touched by a run. The functions that write here are the `.sql` files of this folder.
+never touched by a run: a Fold brings them up to date. The functions that write here are the `.sql`
+files of this folder.
 """
 
 from typing import Any, ClassVar
@@ -111,22 +112,32 @@ class Entry(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries")
     amount = models.BigIntegerField()
     balance_after = models.BigIntegerField(null=True, help_text="posted after it; team accounts")
+    xid = TransactionId(db_default=PresentTransaction(), editable=False)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["account", "-id"], name="entry_by_account")]
+        indexes: ClassVar = [
+            models.Index(fields=["account", "-id"], name="entry_by_account"),
+            models.Index(
+                fields=["xid"], condition=Q(balance_after=None), name="entry_of_system_by_xid"
+            ),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(amount=0), name="entry_not_zero")
         ]
 
 
 class Hold(models.Model):
-    """Money set aside for one run: open → captured | voided; in_review waits for an admin."""
+    """Money set aside for one run: open → captured | voided; in_review waits for an admin.
+
+    expired: given back because its run is gone, which nothing should bring about.
+    """
 
     class State(models.TextChoices):
         OPEN = "open"
         CAPTURED = "captured"
         VOIDED = "voided"
         IN_REVIEW = "in_review"
+        EXPIRED = "expired"
 
     run_id = models.UUIDField(primary_key=True)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, db_index=False)
@@ -174,3 +185,28 @@ class HoldPart(models.Model):
     position = models.SmallIntegerField()
     amount = models.BigIntegerField()
     captured = models.BigIntegerField(default=0)
+
+
+class Fold(models.Model):
+    """System accounts were brought up to date with the entries of `since` ≤ xid < `horizon`.
+
+    Each fold begins where the one before it ended; the unique key refuses a second.
+    """
+
+    since = TransactionId(unique=True)
+    horizon = TransactionId()
+    entries = models.BigIntegerField()
+    folded_at = models.DateTimeField()
+
+
+class Audit(models.Model):
+    """What was found when every invariant was asked.
+
+    findings: [{sentence, seconds, count, rows: the first at fault}]; good: every count is 0.
+    """
+
+    started_at = models.DateTimeField(auto_now_add=True)
+    seconds = models.FloatField()
+    entries = models.BigIntegerField(help_text="in the ledger, about")
+    good = models.BooleanField()
+    findings = models.JSONField()

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from marketplace.pages import balance, explore, home, keys, play, runs, trial, usage
+from marketplace.pages import audit, balance, explore, home, keys, play, runs, trial, usage
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -24,6 +24,7 @@ urlpatterns = [
     path("usage/focus.csv", usage.focus, name="usage_focus"),
     path("balance", balance.index, name="balance"),
     path("balance/statement", balance.download, name="statement"),
+    path("console/audit", audit.index, name="audit"),
     path("keys", keys.index, name="keys"),
     path("keys/<str:key_id>/revoke", keys.revoke, name="key_revoke"),
 ]

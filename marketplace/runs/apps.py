@@ -4,6 +4,7 @@ from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
 from marketplace import sql
+from marketplace.runs.invariants import INVARIANTS
 
 
 class RunsConfig(AppConfig):
@@ -11,4 +12,7 @@ class RunsConfig(AppConfig):
     label = "runs"
 
     def ready(self) -> None:
+        from marketplace.ledger import check  # its models load after the apps
+
         post_migrate.connect(sql.install, sender=self)
+        check.add(INVARIANTS)

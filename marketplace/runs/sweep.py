@@ -7,6 +7,8 @@ hints and orphaned holds it should be 0. `manage.py sweep` runs them once, the b
 import logging
 from collections.abc import Callable
 
+from marketplace.ledger import capture
+from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
 from marketplace.media import store
 from marketplace.runs import claim, hint, usage
@@ -26,7 +28,8 @@ WAITING_SQL = """
     SELECT queue, count(*) AS runs FROM runs_run
      WHERE state = 'queued' AND created_at < now() - interval '5 s' GROUP BY queue"""
 ORPHANS_SQL = """
-    SELECT h.run_id FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
+    SELECT h.run_id, h.created_at < now() - interval '10 min' AS gone
+      FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
      WHERE h.state = 'open' AND h.created_at < now() - interval '10 s'
        AND (r.id IS NULL OR r.finished_at IS NOT NULL) LIMIT 100"""
 EXPIRED_SQL = """
@@ -75,10 +78,15 @@ def long_waiting() -> int:
 
 
 def orphaned_holds() -> int:
-    """Open holds whose run has ended or never was. There is no way to make one: a person looks."""
+    """Open holds whose run has ended or never was. There is no way to make one: a person looks.
+
+    The team gets its money back after ten minutes; the hold says `expired`, and so does the audit.
+    """
     found = rows((ORPHANS_SQL, []))
     if found:
         log.error("open holds without a live run: %s", [str(row["run_id"]) for row in found])
+    if gone := [row["run_id"] for row in found if row["gone"]]:
+        capture.close(closings=dict.fromkeys(gone, capture.expired()))
     return len(found)
 
 
@@ -111,6 +119,7 @@ OFTEN: dict[str, Callable[[], int]] = {
 SELDOM: dict[str, Callable[[], int]] = {
     "orphaned holds": orphaned_holds,
     "expired credits": expired_credits,
+    "entries folded": fold,
     "progress of ended runs": old_progress,
     "expired outputs": expired_outputs,
     "webhook deliveries forgotten": tidy.forget_old,

@@ -1,4 +1,4 @@
-"""What Celery runs here: the hint that wakes the supplier, and the beat's sweeps.
+"""What Celery runs here: the hint that wakes the supplier, the beat's sweeps and its audit.
 
 A worker that consumes `labs` is the supplier, one that consumes `chores` carries webhooks: their
 loops start with the worker and end with it.
@@ -9,6 +9,7 @@ from typing import Any
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 
 from marketplace.celery import CHORES, LABS, app
+from marketplace.ledger import check
 from marketplace.runs import sweep
 from marketplace.runs.deliverer import Deliverer
 from marketplace.runs.supplier import Supplier
@@ -62,3 +63,8 @@ def sweep_often() -> None:
 @app.task(name="kinora.sweep_seldom")
 def sweep_seldom() -> None:
     sweep.sweep(sweep.SELDOM)
+
+
+@app.task(name="kinora.audit")
+def audit() -> None:
+    check.audit()

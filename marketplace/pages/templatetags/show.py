@@ -151,6 +151,12 @@ def unit_label(name: str) -> str:
 
 
 @register.filter
+def grouped(number: int) -> str:
+    """`1,234,567`."""
+    return f"{number:,}"
+
+
+@register.filter
 def exactly(nano: int) -> str:
     """All nine places, for ledger lines that a reader adds up."""
     sign = "−" if nano < 0 else ""

@@ -210,7 +210,12 @@ def test_the_check_finds_a_refund_beyond_the_charge(team: Team) -> None:
     )
     sides = {REVENUE: -11, "C1": 11}
     Entry.objects.bulk_create(
-        Entry(transfer=false, account=Account.objects.get(name=name), amount=amount)
+        Entry(
+            transfer=false,
+            account=Account.objects.get(name=name),
+            amount=amount,
+            balance_after=None if name == REVENUE else 71,
+        )
         for name, amount in sides.items()
     )
     found = "refunds of a run never exceed its charge, account by account"
@@ -218,6 +223,7 @@ def test_the_check_finds_a_refund_beyond_the_charge(team: Team) -> None:
         "a team account's posted is the sum of its entries",
         "a hold's refunded is the sum of its refunds",
         found,
+        "granted = burned + expired + voided + remaining, credit by credit",
     ]
 
 

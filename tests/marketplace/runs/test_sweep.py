@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from marketplace.catalog.models import Release
 from marketplace.ledger.balance import balance
+from marketplace.ledger.check import check
 from marketplace.ledger.models import Account, Hold
 from marketplace.media import store
 from marketplace.runs import sweep
@@ -86,7 +87,7 @@ def test_finished_runs_are_delivered_once(ada: Person, still: Release) -> None:
     assert sweep.sweep(sweep.OFTEN)["finished runs delivered"] == 0
 
 
-def test_an_open_hold_without_a_live_run_is_counted_and_left_to_a_person(
+def test_an_open_hold_without_a_live_run_is_counted_and_given_back_in_the_end(
     ada: Person, still: Release
 ) -> None:
     run_id = admit(ada)
@@ -96,6 +97,13 @@ def test_an_open_hold_without_a_live_run_is_counted_and_left_to_a_person(
     Run.objects.update(state="failed", finished_at=timezone.now())
     assert sweep.orphaned_holds() == 1
     assert closed(run_id) == ("open", 0)
+    Hold.objects.update(created_at=F("created_at") - timedelta(minutes=10))
+    assert [sweep.orphaned_holds() for _ in range(2)] == [1, 0]
+    assert Hold.objects.get().state == "expired"
+    assert [said.partition(":")[0] for said in check()] == [
+        "no hold has expired this week because its run was gone"
+    ]
+    assert balance(ada.team.id).held == 0
 
 
 def test_what_is_left_of_an_expired_credit_leaves_its_team(ada: Person) -> None:
