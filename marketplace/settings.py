@@ -226,6 +226,11 @@ SPECTACULAR_SETTINGS = {
         "marketplace.dialects.native_openapi.add_runs",
     ],
 }
+# Requests of one team to one web process: per second and at once; 0 per second is no limit.
+RATES = {
+    "write": (env.integer("KINORA_WRITES_PER_SECOND", 50), env.integer("KINORA_WRITE_BURST", 500)),
+    "read": (env.integer("KINORA_READS_PER_SECOND", 500), env.integer("KINORA_READ_BURST", 5000)),
+}
 BODY_BYTES = 1_000_000  # largest JSON body
 BODY_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES

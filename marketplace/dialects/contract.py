@@ -3,6 +3,7 @@
 The hot application is the desk; a dialect knows nothing else of it.
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -31,12 +32,34 @@ def nobody_left() -> bool:
     return False
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a team may still send now: of `limit` requests; full again after `reset` seconds."""
+
+    limit: int
+    remaining: int
+    reset: float
+
+    def headers(self) -> dict[str, str]:
+        """As the draft of the IETF names them."""
+        return {
+            "ratelimit-limit": str(self.limit),
+            "ratelimit-remaining": str(self.remaining),
+            "ratelimit-reset": str(math.ceil(self.reset)),
+        }
+
+
 @dataclass(slots=True, eq=False)
 class Trail:
-    """left: tells whether the client of the request is gone. asked: team and digest of its run."""
+    """left: tells whether the client of the request is gone. asked: team and digest of its run.
+
+    allowance: what its team may still send; None before its key was read, or without a limit.
+    """
 
     left: Callable[[], bool] = nobody_left
     asked: tuple[UUID, bytes] | None = None
+    allowance: Allowance | None = None
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +198,11 @@ class Surface:
     """A dialect as the hot path serves it: what lies below its prefixes, and how it says errors.
 
     stamps: response headers that carry the request's id, where the reply does not set them.
+    allowed: the headers that tell what may still be sent.
     """
 
     prefixes: tuple[str, ...]
     routes: tuple[Route, ...]
     refused: Callable[[KinoraError], Reply]
     stamps: tuple[str, ...] = ("request-id",)
+    allowed: Callable[[Allowance], dict[str, str]] = Allowance.headers

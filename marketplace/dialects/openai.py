@@ -204,4 +204,6 @@ ROUTES = (
     Route("GET", "/v1/models/{model:path}", model),
     *openai_videos.ROUTES,
 )
-SURFACE = Surface(("/v1/",), ROUTES, openai_errors.refused, stamps=("x-request-id",))
+SURFACE = Surface(
+    ("/v1/",), ROUTES, openai_errors.refused, ("x-request-id",), openai_errors.allowed
+)

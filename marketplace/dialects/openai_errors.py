@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marketplace.dialects.contract import Reply, Row
+from marketplace.dialects.contract import Allowance, Reply, Row
 from marketplace.errors import KinoraError
 
 # Kinora's status → OpenAI's status and type.
@@ -37,6 +37,15 @@ def refused(error: KinoraError) -> Reply:
     again = error.status in (429, 503)
     heads = error.headers() | {"x-should-retry": "true" if again else "false"}
     return Reply(envelope(error.message, kind, error.param, code), status, heads)
+
+
+def allowed(left: Allowance) -> dict[str, str]:
+    """What callers read through `with_raw_response`."""
+    return {
+        "x-ratelimit-limit-requests": str(left.limit),
+        "x-ratelimit-remaining-requests": str(left.remaining),
+        "x-ratelimit-reset-requests": f"{left.reset:.3f}s",
+    }
 
 
 def failure(row: Row) -> Reply:

@@ -8,7 +8,7 @@ from functools import partial
 
 from marketplace import ids
 from marketplace.dialects import fal, huggingface, native, native_files, openai, replicate
-from marketplace.dialects.contract import Reply, Request, Route, Surface
+from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
 from marketplace.dialects.routing import Router
 from marketplace.errors import KinoraError
 from marketplace.hot import wire
@@ -53,32 +53,28 @@ class Hot:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ids.public("req", ids.uuid7())
         surface, router = self.surfaces.find(scope["path"])
-        reply = await self.reply(surface, router, scope, receive)
+        trail = Trail(left=partial(wire.left, receive))
+        reply = await self.reply(surface, router, scope, receive, trail)
         heads = wire.head(reply, surface.stamps, request_id)
+        if trail.allowance:
+            heads += wire.lines(surface.allowed(trail.allowance))
         if hasattr(reply.body, "__aiter__"):
             await wire.stream(reply, heads, receive, send)
         else:
             await wire.answer(reply, heads, send)
 
     async def reply(
-        self, surface: Surface, router: Router, scope: Scope, receive: Receive
+        self, surface: Surface, router: Router, scope: Scope, receive: Receive, trail: Trail
     ) -> Reply:
+        """The handler's reply. A run whose client left meanwhile is remembered for its retry."""
         try:
             route, params = router.find(scope["method"], scope["path"])
-            request = await wire.read(scope, receive, streams=route.streams)
-            return await self.served(route, request, params, receive)
+            request = await wire.read(scope, receive, trail, streams=route.streams)
+            return await route.handler(self.desk, request, **params)
         except KinoraError as error:
             return surface.refused(error)
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
             return surface.refused(KinoraError("Something went wrong on our side."))
-
-    async def served(
-        self, route: Route, request: Request, params: dict[str, str], receive: Receive
-    ) -> Reply:
-        """The handler's reply. A run whose client left meanwhile is remembered for its retry."""
-        request.trail.left = partial(wire.left, receive)
-        try:
-            return await route.handler(self.desk, request, **params)
         finally:
-            self.desk.losses.end(request.trail)
+            self.desk.losses.end(trail)

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 
 from marketplace import ids
 from marketplace.access.authorise import Scope, authorise
@@ -14,6 +15,7 @@ from marketplace.hot.cache import Cache, Memory
 from marketplace.hot.database import Database
 from marketplace.hot.hints import Hints
 from marketplace.hot.losses import Losses
+from marketplace.hot.rate import Limiter, Rate
 from marketplace.hot.reading import Reading
 from marketplace.hot.watch import Watch
 from marketplace.media.shelf import Shelf
@@ -56,6 +58,7 @@ class HotDesk:
         self.hints = Hints(self.database)
         self.batch = Batch(self.database, self.hints.tell)
         self.losses = Losses()
+        self.limiter = Limiter({kind: Rate(*rate) for kind, rate in settings.RATES.items()})
         self.files = Shelf(self.database.rows)
         self.watch = Watch(self.database)
         self.places: Memory[UUID, int] = Memory(self.count_ahead)
@@ -69,7 +72,15 @@ class HotDesk:
     async def caller(self, request: Request, needs: Scope) -> Caller:
         caller = await self.cache.caller(request.headers.get("authorization", ""))
         authorise(scopes=caller.scopes, needs=needs)
+        self.count(request, caller)
         return caller
+
+    def count(self, request: Request, caller: Caller) -> None:
+        """Take one request from the team's bucket, however often it is asked. Raises Busy."""
+        if not request.trail.counted:
+            kind = "read" if request.method in ("GET", "HEAD") else "write"
+            request.trail.counted = True
+            request.trail.allowance = self.limiter.take(caller.team_id, kind)
 
     async def holder(self, key_id: UUID, needs: Scope) -> Caller:
         caller = await self.cache.holder(key_id)

@@ -1,14 +1,14 @@
 """HTTP over ASGI: requests in, with bodies bounded; replies out, whole or streamed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
 from django.conf import settings
 
-from marketplace.dialects.contract import Reply, Request
+from marketplace.dialects.contract import Reply, Request, Trail
 from marketplace.errors import MalformedBody, TooLarge
 
 Scope = MutableMapping[str, Any]
@@ -18,7 +18,7 @@ Heads = list[tuple[bytes, bytes]]
 BODY_BYTES: int = settings.BODY_BYTES
 
 
-async def read(scope: Scope, receive: Receive, *, streams: bool) -> Request:
+async def read(scope: Scope, receive: Receive, trail: Trail, *, streams: bool) -> Request:
     """The request, with its body or a stream of it. Raises TooLarge before all has been read."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     plain = scope["method"] in ("GET", "HEAD")
@@ -29,6 +29,7 @@ async def read(scope: Scope, receive: Receive, *, streams: bool) -> Request:
         headers=headers,
         body=b"" if plain or streams else await whole_body(headers, receive),
         chunks=chunks(receive) if streams else None,
+        trail=trail,
     )
 
 
@@ -112,5 +113,9 @@ def head(reply: Reply, stamps: tuple[str, ...], request_id: str) -> Heads:
     return [
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
-        *((name.encode(), value.encode()) for name, value in given.items()),
+        *lines(given),
     ]
+
+
+def lines(given: Mapping[str, str]) -> Heads:
+    return [(name.encode(), value.encode()) for name, value in given.items()]

@@ -181,7 +181,7 @@ def main() -> int:
     say(f"seed {options.seed}\n\n| killed | serves again, s | runs interrupted |"
         " claimed again, s | verdict |\n|---|---:|---:|---:|---|")  # fmt: skip
     rounds = []
-    with running_stack() as stack:
+    with running_stack(KINORA_WRITES_PER_SECOND="0", KINORA_READS_PER_SECOND="0") as stack:
         for victim in (options.victim or VICTIMS) * options.rounds:
             done = play(stack, victim, options.runs, draw)
             say(done.row())

@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64, help="requests in flight")
     parser.add_argument("--out", type=Path, help="folder for the JSON file and the table")
     options = parser.parse_args()
-    with running_stack() as stack:
+    with running_stack(KINORA_WRITES_PER_SECOND="0", KINORA_READS_PER_SECOND="0") as stack:
         figures = measure(stack, options.seconds, options.clients)
     report = facts() | {"figures": figures}
     sys.stdout.write(table(report))
