@@ -60,6 +60,7 @@ SCHEMAS: dict[str, Schema] = {
         seconds=NO_NUMBER,
         sound={"type": "boolean"},
     ),
+    "Check": thing(output=WHOLE, what=TEXT, asked=TEXT, measured=TEXT, agrees={"type": "boolean"}),
     "Usage": thing(unit=TEXT, requested=NO_TEXT, reported=NO_TEXT, measured=NO_TEXT, charged=TEXT),
     "Cost": thing(
         state={"enum": ["open", "captured", "voided", "in_review"]},
@@ -92,6 +93,7 @@ SCHEMAS: dict[str, Schema] = {
         route=ref("Route"),
         cost=ref("Cost"),
         usage=listed(ref("Usage")),
+        checks=listed(ref("Check")),
         outputs=listed(ref("Output")),
         error={"type": ["object", "null"], "properties": {"code": TEXT, "message": TEXT}},
         links={"type": "object", "additionalProperties": TEXT},
@@ -163,6 +165,7 @@ SCHEMAS: dict[str, Schema] = {
         route=ref("Route"),
         price=thing(version=WHOLE, currency=TEXT, lines=listed({"type": "object"})),
         usage=listed(ref("Usage")),
+        checks=listed(ref("Check")),
         lines=listed(thing(unit=TEXT, quantity=TEXT, unit_price=TEXT, amount=TEXT)),
         cost=ref("Cost"),
         balance_before=ref("Money"),

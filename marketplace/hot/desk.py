@@ -205,5 +205,6 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "captured": 0,
         "price_version": admission.price_version,
         "outputs": None,
+        "checks": None,
         "webhooks": admission.webhooks,
     }

@@ -156,5 +156,5 @@ def event(run: Row, kind: str, at: str | datetime, *more: object) -> Event:
 
 def before_the_end(run: Row) -> Row:
     """The row of a run as it was while it ran."""
-    nothing = dict.fromkeys(("outcome", "finished_at", "error", "usage"))
+    nothing = dict.fromkeys(("outcome", "finished_at", "error", "usage", "checks"))
     return run | nothing | {"state": "running", "hold_state": "open", "captured": 0}

@@ -65,6 +65,7 @@ class Run(models.Model):
     cancel_requested_at = models.DateTimeField(null=True)
     error = models.JSONField(null=True)
     usage = models.JSONField(null=True, help_text="facts reported by the supplier")
+    checks = models.JSONField(null=True, help_text="asked and measured, as of `witnesses.py`")
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, help_text="first claim")
     finished_at = models.DateTimeField(null=True)

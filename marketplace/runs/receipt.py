@@ -75,6 +75,7 @@ def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             "lines": row["price_lines"],
         },
         "usage": run["usage"],
+        "checks": run["checks"],
         "lines": charged_lines(row, run["usage"]),
         "cost": cost,
         "credits": [spent(credit) for credit in money["credits"]],

@@ -32,6 +32,7 @@ from marketplace.metering.quote import counted_units, priced_lines, total
 from marketplace.metering.terms import Unpriceable
 from marketplace.metering.units import FEES, UNITS, Facts
 from marketplace.runs.connections import Statement
+from marketplace.runs.witnesses import checks
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,9 @@ def item(case: Case, end: End) -> dict[str, Any]:
     """One item of `settle_runs`."""
     outcome = outcome_of(case, end)
     metered = metered_end(case, end, rule_of(case.policy, outcome))
+    told = checks(case.inputs, [kept.measures for kept in end.outputs])
+    if metered.amount and not all(check["agrees"] for check in told):
+        metered = Metered(free(metered), 0, agreed=False)
     return {
         "run_id": str(case.run_id),
         "attempt": case.attempt,
@@ -149,6 +153,7 @@ def item(case: Case, end: End) -> dict[str, Any]:
         "outcome": outcome,
         "error": end.error,
         "usage": usage(end),
+        "checks": told or None,
         "outputs": [output(kept, n) for n, kept in enumerate(end.outputs)],
         "events": [event.as_json() for event in metered.events],
         "hold": closing(case, metered),
@@ -176,8 +181,12 @@ def metered_end(case: Case, end: End, rule: str) -> Metered:
         return fined(case, found)
     if rule == "delivered" or (rule != "nothing" and end.reported):
         return found
-    free = tuple(Event(e.unit, Decimal(0), e.witnesses) for e in found.events)
-    return Metered(free, 0, agreed=True)
+    return Metered(free(found), 0, agreed=True)
+
+
+def free(found: Metered) -> tuple[Event, ...]:
+    """What the witnesses said, of which nothing is charged, or not yet."""
+    return tuple(Event(e.unit, Decimal(0), e.witnesses) for e in found.events)
 
 
 def fined(case: Case, found: Metered) -> Metered:

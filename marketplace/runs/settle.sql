@@ -1,7 +1,7 @@
 -- T2. Settle many runs in one call and one commit: terminal state, outputs, meter events, capture
 -- or void with entries, outbox.
 --
--- items: [{run_id, attempt, state, outcome, error, usage,
+-- items: [{run_id, attempt, state, outcome, error, usage, checks,
 --          outputs: [{id, position, kind, content_type, path, bytes, sha256 (hex), width, height,
 --                     frames, seconds, sound, expires_at}],
 --          events: [{unit, quantity, requested, reported, measured}],
@@ -23,9 +23,11 @@ BEGIN
     WITH ended AS (
         UPDATE runs_run r
            SET state = i.state, outcome = i.outcome, error = nullif(i.error, 'null'),
-               usage = nullif(i.usage, 'null'), finished_at = now(), lease_until = NULL
+               usage = nullif(i.usage, 'null'),
+               checks = nullif(i.checks, 'null'), finished_at = now(), lease_until = NULL
           FROM jsonb_to_recordset(items) AS
-               i(run_id uuid, attempt int, state text, outcome text, error jsonb, usage jsonb)
+               i(run_id uuid, attempt int, state text, outcome text, error jsonb, usage jsonb,
+                 checks jsonb)
          WHERE r.id = i.run_id AND r.attempt = i.attempt
            AND r.state IN ('queued', 'running')
         RETURNING r.id

@@ -28,7 +28,7 @@ SELECT row_to_json(v)::text FROM (
                AS waiting_seconds,
            extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8
                AS running_seconds,
-           r.project, r.end_user, r.attempt, r.route, r.queue, r.worker, r.error,
+           r.project, r.end_user, r.attempt, r.route, r.queue, r.worker, r.error, r.checks,
            r.cancel_requested_at, r.webhooks,
            h.state AS hold_state, h.currency, h.quoted, h.amount AS held, h.captured,
            h.available_before, p.version AS price_version, p.lines AS price_lines,
@@ -89,6 +89,7 @@ def as_json(row: Row) -> dict[str, Any]:
         },
         "cost": cost(row),
         "usage": row["usage"] or [],
+        "checks": row["checks"] or [],
         "outputs": [output(o) for o in row["outputs"] or []],
         "error": error(row["error"]),
         "links": links(run),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from marketplace import ids
 from marketplace.catalog.models import Release
 from marketplace.errors import Conflict
 from marketplace.metering.models import MeterEvent
@@ -15,6 +16,7 @@ from marketplace.runs.models import Run
 from marketplace.runs.review import decide, waiting
 from tests.conftest import Person
 from tests.journeys.books import (
+    FREE,
     FUNDS,
     REVIEW,
     SHORT,
@@ -136,6 +138,42 @@ def test_a_resolution_is_charged_at_its_own_price_whatever_the_prompt_says(
         ("180p", "dusk --resolution 480p", 20_000_000),
     ):
         run_id = admit(ada, "rehearsal/clip", resolution=resolution, prompt=prompt)
-        assert settle(*worker.claim(), delivered(5, reported=5)) == "settled"
+        end = delivered(5, reported=5, height=int(resolution[:-1]))
+        assert settle(*worker.claim(), end) == "settled"
         assert charge(run_id) == ("captured", charged)
     assert money(ada) == (FUNDS - 65_000_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "made", "differs"),
+    [
+        ({"resolution": "480p"}, {"height": 180}, "size"),
+        ({"resolution": "180p"}, {"height": 1080}, "size"),
+        ({"sound": True}, {"sound": False}, "sound"),
+        ({"fps": 12}, {}, "frames a second"),
+    ],
+    ids=["180p for the price of 480p", "1080p behind the field's back", "mute", "another rate"],
+)
+def test_another_form_than_asked_for_is_delivered_but_not_charged_by_itself(
+    web: Client, ada: Person, clip: Release, asked: dict[str, Any],
+    made: dict[str, Any], differs: str,
+) -> None:  # fmt: skip
+    run_id = admit(ada, "rehearsal/clip", seconds=5, **asked)
+    assert settle(*worker.claim(), delivered(5, reported=5, **made)) == "settled"
+    assert charge(run_id) == REVIEW
+    assert money(ada) == (FUNDS, 50_000_000)
+    told = web.get(f"/api/v1/runs/{ids.public('run', run_id)}", key=ada.text).json
+    assert (told["state"], len(told["outputs"])) == ("succeeded", 1)
+    assert [check["what"] for check in told["checks"] if not check["agrees"]] == [differs]
+    assert decide(run=run_id, charged={"video_second": Decimal(2)}).amount == 20_000_000
+    assert charge(run_id) == ("captured", 20_000_000)
+    assert money(ada) == (FUNDS - 20_000_000, 0)
+
+
+def test_a_free_part_of_another_form_waits_for_nobody(ada: Person, clip: Release) -> None:
+    free = dict(clip.outcome_policy) | {"partial": "nothing"}
+    publish(release=clip, lines=[{"unit": "video_second", "unit_price": "0.01"}], policy=free)
+    run_id = admit(ada, "rehearsal/clip", seconds=5)
+    assert settle(*worker.claim(), delivered(2, reported=2, height=180)) == "settled"
+    assert charge(run_id) == FREE
+    assert money(ada) == (FUNDS, 0)

@@ -67,7 +67,7 @@ def run_of(job: Job) -> UUID:
 @pytest.fixture
 def job(ada: Person, glyph: Release, gpu: Worker, web: Client) -> Job:
     """A run that gpu-1 claimed ten seconds ago."""
-    admit(ada, "kinora/glyph", prompt="red heart", steps=8)
+    admit(ada, "kinora/glyph", prompt="red heart", steps=8, size=64)
     found = claimed(web)[0]
     Attempt.objects.update(claimed_at=F("claimed_at") - timedelta(seconds=10))
     return found
@@ -208,7 +208,7 @@ def test_another_workers_attempt_is_not_there(job: Job, web: Client) -> None:
 
 def test_a_worker_only_gets_runs_of_its_own_pool(ada: Person, glyph: Release, web: Client) -> None:
     token.register(name="gpu-9", pool="gpu.h200", token="its token")
-    admit(ada, "kinora/glyph", prompt="red heart")
+    admit(ada, "kinora/glyph", prompt="red heart", size=64)
     assert claimed(web, key="its token") == []
     assert Run.objects.get().state == "queued"
 
