@@ -249,6 +249,7 @@ WEBHOOK_OTHER_KEY = env.optional_secret("KINORA_WEBHOOK_OTHER_KEY")
 # Scheme → what renders a run's row and an event into a body; see webhooks/schemes.py.
 WEBHOOK_RENDERERS = {
     "standard": "marketplace.runs.told.render",
+    "fal": "marketplace.dialects.fal_bodies.render",
     "replicate": "marketplace.dialects.replicate.render",
     "openai": "marketplace.dialects.openai_videos.render",
 }

@@ -1,6 +1,8 @@
 """fal's clients: run, the queue, their streams. A translation to `submission` and no more."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,18 +15,22 @@ from marketplace.dialects.fal_proxy import Proxy
 from marketplace.dialects.fal_storage import ROUTES as STORAGE
 from marketplace.dialects.submission import Wish, start
 from marketplace.runs.view import TERMINAL
+from marketplace.webhooks import secrets
+from marketplace.webhooks.targets import target
 
 LONGEST_RUN = 900.0  # seconds that a run's own answer is waited for
 PATIENCE = 2  # quiet turns of ten seconds before a stream begins without anything to show
-PRIORITIES = ("normal", "low")
-YES = ("1", "true")
+PRIORITY, PRIORITIES = "x-fal-queue-priority", {"normal": 0, "low": -1}
+TIMEOUT, LONGEST_START = "x-fal-request-timeout", 86_400
+SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")
+YES = ("1", "true", "yes")
 
 # ── starting ──────────────────────────────────────────────────────────────────────────────────
 
 
 async def run(desk: Desk, request: Request, model: str) -> Reply:
     """Run and answer with the output."""
-    row = await begun(desk, request, model)
+    row = await begun(desk, request, model, waits=True)
     if row["state"] not in TERMINAL:
         row = await desk.finished(UUID(row["id"]), LONGEST_RUN) or row
     if row["state"] in TERMINAL:
@@ -36,25 +42,48 @@ async def run(desk: Desk, request: Request, model: str) -> Reply:
 
 async def submit(desk: Desk, request: Request, model: str) -> Reply:
     """Queue a run and answer with its addresses."""
-    row = await begun(desk, request, model)
+    row = await begun(desk, request, model, waits=False)
     told = bodies.addresses(row)
     place = await desk.ahead(UUID(row["id"]))
     queued = {"status": "IN_QUEUE", **told, "queue_position": place, "logs": None, "metrics": {}}
     return Reply(queued, 200, bodies.heads(row))
 
 
-async def begun(desk: Desk, request: Request, model: str) -> Row:
+async def begun(desk: Desk, request: Request, model: str, *, waits: bool) -> Row:
     """Admit a run for the model of an address. Raises Kinora's errors."""
     if request.method == "HEAD":
         raise errors.MethodNotAllowed("A run is started with POST.")
-    priority = request.headers.get("x-fal-queue-priority", "normal")
-    if priority not in PRIORITIES:
-        raise errors.MalformedBody(
-            f"X-Fal-Queue-Priority must be one of {', '.join(PRIORITIES)}.",
-            param="X-Fal-Queue-Priority",
-        )
-    admitted = await start(desk, request, Wish(model=model, arguments=arguments(request)))
-    return admitted.row
+    hook = request.query.get("fal_webhook")
+    wish = Wish(
+        model=model,
+        arguments=arguments(request),
+        webhooks=[target(url=hook, scheme="fal", param="fal_webhook")] if hook else (),
+        waits=waits,
+        priority=priority(request),
+        start_by=start_by(request),
+        most_attempts=1 if request.headers.get("x-fal-no-retry", "").lower() in YES else None,
+    )
+    return (await start(desk, request, wish)).row
+
+
+def priority(request: Request) -> int:
+    """Raises MalformedBody."""
+    said = request.headers.get(PRIORITY, "normal")
+    if said not in PRIORITIES:
+        text = f"{PRIORITY.title()} must be one of {', '.join(PRIORITIES)}."
+        raise errors.MalformedBody(text, param=PRIORITY.title())
+    return PRIORITIES[said]
+
+
+def start_by(request: Request) -> datetime | None:
+    """Until when the run has to have begun. Raises MalformedBody."""
+    said = request.headers.get(TIMEOUT)
+    if said is None:
+        return None
+    if not SECONDS.fullmatch(said) or not 0 < float(said) <= LONGEST_START:
+        text = f"{TIMEOUT.title()} must be a number of seconds up to {LONGEST_START}."
+        raise errors.MalformedBody(text, param=TIMEOUT.title())
+    return datetime.now(UTC) + timedelta(seconds=float(said))
 
 
 def arguments(request: Request) -> Mapping[str, Any]:
@@ -144,7 +173,7 @@ async def stream(desk: Desk, request: Request, model: str) -> Reply:
 
     A run that fails before anything was seen of it answers with its error's own status.
     """
-    row = await begun(desk, request, model)
+    row = await begun(desk, request, model, waits=True)
     changes = desk.changes(UUID(row["id"]))
     first, quiet = await anext(changes), 0
     while quiet < PATIENCE and not shows(first):
@@ -187,7 +216,13 @@ def event(data: Any) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
+async def keys(_desk: Desk, _request: Request) -> Reply:
+    """The public keys that sign webhooks."""
+    return Reply(secrets.jwks())
+
+
 OWN = (
+    Route("GET", "/fal/rest/.well-known/jwks.json", keys),
     Route("POST", "/fal/run/{model:path}/stream", stream),
     Route("POST", "/fal/run/{model:path}", run),
     Route("PUT", "/fal/run/{model:path}", run),

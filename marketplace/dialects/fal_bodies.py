@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 
 from marketplace import errors, ids
 from marketplace.dialects.contract import Reply, Row
 from marketplace.runs import view
+from marketplace.webhooks.schemes import Event
 
 Body = dict[str, Any]
 
@@ -150,6 +152,21 @@ def charged(row: Row) -> str:
     return next((unit["charged"] for unit in row["usage"] or ()), "0")
 
 
+def render(row: Row, _event: Event) -> bytes:
+    """What a webhook of fal's kind sends: the answer of the result's address, and how it went."""
+    answer = result(row)
+    failed = answer.status != 200
+    return orjson.dumps(
+        {
+            "request_id": public(row),
+            "gateway_request_id": public(row),
+            "status": "ERROR" if failed else "OK",
+            "error": f"Invalid status code: {answer.status}" if failed else None,
+            "payload": answer.body,
+        }
+    )
+
+
 # ── errors ────────────────────────────────────────────────────────────────────────────────────
 
 FAULTS = {  # outcome → status and type, as the result's address tells it
@@ -237,5 +254,7 @@ def place(param: str) -> list[str | int]:
     """Where the fault is: the body's field, or a header's name."""
     if param[:1].isupper():
         return ["header", param.lower()]
+    if param == "fal_webhook":
+        return ["query", param]
     steps = [step for step in param.split(".") if step]
     return ["body", *(int(step) if step.isdecimal() else step for step in steps)]

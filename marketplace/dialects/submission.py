@@ -4,7 +4,8 @@ Idempotency, caps and attribution come in headers, since those bodies have no pl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from marketplace.access import attribution
@@ -21,13 +22,17 @@ class Wish:
     """model: `lab/model` or `lab/model@version`; arguments: in the client's words.
 
     user: the end user that the body names, where the client has a field for one. webhooks: of
-    `webhooks.targets.target`.
+    `webhooks.targets.target`. waits, priority, start_by, most_attempts: as of an Admission.
     """
 
     model: str
     arguments: Mapping[str, Any]
     user: Any = None
     webhooks: Sequence[Mapping[str, Any]] = ()
+    waits: bool = False
+    priority: int = 0
+    start_by: datetime | None = None
+    most_attempts: int | None = None
 
 
 async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
@@ -46,5 +51,12 @@ async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
         max_cost=cost_limit(request.headers.get("x-kinora-max-cost")),
         attribution=attribution.attribution(header=request.headers.get, user=wish.user),
         webhooks=wish.webhooks,
+    )
+    admission = replace(
+        admission,
+        waits=wish.waits,
+        priority=wish.priority,
+        start_by=wish.start_by,
+        most_attempts=wish.most_attempts,
     )
     return await desk.admit(admission, request.trail)

@@ -21,6 +21,7 @@ BEGIN
         SELECT r.id, r.created_at, r.priority, l.timeout_seconds, l.target = ANY (p_warm) AS warm
           FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
          WHERE r.queue = p_queue AND r.state = 'queued' AND r.lanes IS NULL
+           AND (r.start_by > now()) IS NOT FALSE
          ORDER BY r.created_at < now() - interval '10 s' DESC, r.priority DESC,
                   l.target = ANY (p_warm) DESC, r.created_at
          LIMIT p_limit FOR UPDATE OF r SKIP LOCKED
@@ -30,7 +31,7 @@ BEGIN
              UNION ALL
             SELECT r.id, r.created_at, r.priority, l.timeout_seconds, l.target = ANY (p_warm)
               FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
-             WHERE r.id = ANY (in_lanes)) AS b
+             WHERE r.id = ANY (in_lanes) AND (r.start_by > now()) IS NOT FALSE) AS b
          ORDER BY b.created_at < now() - interval '10 s' DESC, b.priority DESC, b.warm DESC,
                   b.created_at
          LIMIT p_limit
@@ -114,14 +115,15 @@ RETURNS TABLE (run_id uuid, attempt int, exhausted boolean) LANGUAGE plpgsql AS 
 BEGIN
     RETURN QUERY
     WITH lapsed AS (
-        SELECT r.id, r.attempt, r.attempt >= p_most OR r.cancel_requested_at IS NOT NULL AS spent
+        SELECT r.id, r.attempt,
+               r.attempt >= least(p_most, r.most_attempts) OR r.cancel_requested_at IS NOT NULL AS spent
           FROM runs_run r
          WHERE r.state = 'running'
            AND CASE WHEN p_run IS NULL THEN r.lease_until < now()
                     ELSE r.id = p_run AND r.attempt = p_attempt END
          ORDER BY r.id LIMIT 500 FOR UPDATE SKIP LOCKED
     ), waiting AS (
-        UPDATE runs_run r SET state = 'queued', worker = '', lease_until = NULL
+        UPDATE runs_run r SET state = 'queued', worker = '', lease_until = NULL, start_by = NULL
           FROM lapsed WHERE r.id = lapsed.id AND NOT lapsed.spent
         RETURNING r.id, r.queue
     ), lost AS (

@@ -61,6 +61,8 @@ class Run(models.Model):
     lease_until = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True, help_text="of the present attempt")
     webhooks = models.JSONField(default=list, help_text="of webhooks.targets.target")
+    start_by = models.DateTimeField(null=True, help_text="else it ends, at no cost")
+    most_attempts = models.SmallIntegerField(null=True, help_text="fewer than the settings'")
     ticket = models.JSONField(null=True, help_text="the partner's receipt of the job")
     cancel_requested_at = models.DateTimeField(null=True)
     error = models.JSONField(null=True)
@@ -103,6 +105,11 @@ class Run(models.Model):
                 fields=["id"],
                 condition=Q(state="running", lanes__isnull=False),
                 name="run_running_in_lane",
+            ),
+            models.Index(
+                fields=["start_by"],
+                condition=Q(state="queued", start_by__isnull=False),
+                name="run_to_start",
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
             models.Index(fields=["team", "-id"], name="run_by_team"),

@@ -113,5 +113,28 @@ BEGIN
     RETURN QUERY SELECT r.state::text FROM runs_run r WHERE r.id = p_run;
 END $$;
 
+-- End runs at no cost that were to have begun by now. Gives them.
+CREATE OR REPLACE FUNCTION end_late_runs(p_limit int)
+RETURNS TABLE (run_id uuid) LANGUAGE plpgsql AS $$
+DECLARE
+    late jsonb;
+BEGIN
+    SELECT jsonb_agg(jsonb_build_object(
+               'run_id', r.id, 'attempt', r.attempt, 'state', 'cancelled',
+               'outcome', 'cancelled_before', 'outputs', '[]'::jsonb, 'events', '[]'::jsonb,
+               'error', jsonb_build_object(
+                   'code', 'start_timeout',
+                   'message', 'The run did not start in the time that was asked for.'),
+               'hold', jsonb_build_object('state', 'voided', 'amount', 0, 'shares', '[]'::jsonb)))
+      INTO late FROM (
+          SELECT q.id, q.attempt FROM runs_run q
+           WHERE q.state = 'queued' AND q.start_by < now()
+           ORDER BY q.id LIMIT p_limit FOR UPDATE SKIP LOCKED) AS r;
+    IF late IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT s.run_id FROM settle_runs(late) AS s;
+END $$;
+
 ALTER TABLE runs_progress SET UNLOGGED;
 ALTER TABLE runs_run SET (fillfactor = 70);

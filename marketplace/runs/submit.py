@@ -7,6 +7,7 @@ the rest in one commit; the hot path calls it in batches, `submit_now` alone.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -36,7 +37,8 @@ DIGESTED = ("model", "inputs", "quote", "max_cost", "webhook")
 class Admission:
     """A run that only the database has still to agree to. quoted: nano-units, held whole.
 
-    waits: whether its caller stays for the end.
+    waits: whether its caller stays for the end. priority: 0, or less to come after others.
+    start_by: a run that has not begun by then ends at no cost. most_attempts: None for ours.
     """
 
     run_id: UUID
@@ -54,6 +56,9 @@ class Admission:
     attribution: Attribution = NOBODY
     webhooks: Sequence[Mapping[str, Any]] = ()
     waits: bool = False
+    priority: int = 0
+    start_by: datetime | None = None
+    most_attempts: int | None = None
 
 
 def prepare(
@@ -137,7 +142,9 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "currency": offer.currency,
         "model": offer.model,
         "queue": offer.queue,
-        "priority": 0,
+        "priority": admission.priority,
+        "start_by": admission.start_by,
+        "most_attempts": admission.most_attempts,
         "route": {"supplier": offer.adapter, "reason": "waiting"},
         "webhooks": admission.webhooks,
         "waits": admission.waits,

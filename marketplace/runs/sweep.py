@@ -24,6 +24,7 @@ UNSENT_SQL = """
         SELECT id FROM runs_outbox WHERE topic = 'hint' AND created_at < now() - %s::interval
          ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED)
     RETURNING key"""
+LATE_SQL = "SELECT run_id FROM end_late_runs(500)"
 WAITING_SQL = """
     SELECT queue, count(*) AS runs FROM runs_run
      WHERE state = 'queued' AND created_at < now() - interval '5 s' GROUP BY queue"""
@@ -51,6 +52,11 @@ def lapsed_leases() -> int:
     if len(taken) > len(spent):
         unsent_hints(older_than="0 s")
     return len(taken)
+
+
+def late_starts() -> int:
+    """End runs that did not begin in the time their callers gave them."""
+    return len(rows((LATE_SQL, [])))
 
 
 def lost(run: Row) -> End:
@@ -111,6 +117,7 @@ def expired_outputs() -> int:
 
 OFTEN: dict[str, Callable[[], int]] = {
     "lapsed leases": lapsed_leases,
+    "late starts": late_starts,
     "unsent hints": unsent_hints,
     "long-waiting runs": long_waiting,
     "finished runs delivered": deliver,
