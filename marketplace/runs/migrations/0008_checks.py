@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0006_waiting_out_of_lanes'),
+        ('runs', '0007_start_by'),
     ]
 
     operations = [
