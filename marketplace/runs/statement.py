@@ -20,6 +20,7 @@ from django.http import StreamingHttpResponse
 from marketplace import ids
 from marketplace.errors import InvalidInput
 from marketplace.metering.quote import priced_lines
+from marketplace.metering.seal import canonical
 from marketplace.runs.connections import Row, rows
 
 PAGE = 100
@@ -42,7 +43,18 @@ SELECT r.id, l.slug || '/' || m.slug || '@' || e.version AS release, r.price_id,
           FROM ledger_transfer t
           JOIN ledger_entry n ON n.transfer_id = t.id
           JOIN ledger_account a ON a.id = n.account_id
-         WHERE t.run_id = r.id AND t.kind = 'charge') AS entries
+         WHERE t.run_id = r.id AND t.kind = 'charge') AS entries,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                   'at', t.event_at, 'note', t.note, 'amount_nano', given.amount,
+                   'entries', given.entries) ORDER BY t.id), '[]')
+          FROM ledger_transfer t, LATERAL (
+               SELECT sum(n.amount) FILTER (WHERE a.team_id IS NOT NULL) AS amount,
+                      jsonb_agg(jsonb_build_object(
+                          'account', a.name, 'yours', a.team_id IS NOT NULL,
+                          'amount_nano', n.amount) ORDER BY n.id) AS entries
+                 FROM ledger_entry n JOIN ledger_account a ON a.id = n.account_id
+                WHERE n.transfer_id = t.id) given
+         WHERE t.run_id = r.id AND t.kind = 'refund') AS refunds
   FROM runs_run r
   JOIN ledger_hold h ON h.run_id = r.id AND h.currency = %s
   JOIN catalog_release e ON e.id = r.release_id
@@ -54,7 +66,7 @@ SELECT r.id, l.slug || '/' || m.slug || '@' || e.version AS release, r.price_id,
 """
 PRICES_SQL = """
 SELECT p.id, l.slug || '/' || m.slug || '@' || e.version AS release, p.version, p.currency,
-       p.effective_from, p.lines
+       p.segment, p.effective_from, p.lines, p.policy, p.digest
   FROM metering_price p
   JOIN catalog_release e ON e.id = p.release_id
   JOIN catalog_model m ON m.id = e.model_id
@@ -69,14 +81,14 @@ def statement(
     """The lines for the days from `start` up to but without `end`, UTC. Holds a page at a time."""
     yield {
         "kind": "kinora.statement",
-        "version": 1,
+        "version": 2,
         "team": ids.public("team", team_id),
         "from": start.isoformat(),
         "to": end.isoformat(),
         "currency": currency,
     }
     told: dict[int, str] = {}
-    runs = captured = 0
+    runs = captured = refunded = 0
     for page in pages(team_id, midnight(start), midnight(end), currency):
         prices = {price["id"]: price for price in rows((PRICES_SQL, [prices_of(page)]))}
         for row in page:
@@ -87,7 +99,9 @@ def statement(
                 yield said
             yield run_line(row, told[price["id"]], price)
         runs, captured = runs + len(page), captured + sum(row["captured"] for row in page)
-    yield {"kind": "total", "runs": runs, "captured_nano": captured}
+        refunded += sum(refund["amount_nano"] for row in page for refund in row["refunds"])
+    sums = {"captured_nano": captured, "refunded_nano": refunded}
+    yield {"kind": "total", "runs": runs, **sums}
 
 
 def pages(team_id: UUID, start: datetime, end: datetime, currency: str) -> Iterator[list[Row]]:
@@ -103,13 +117,13 @@ def prices_of(page: list[Row]) -> list[int]:
 
 
 def price_line(price: Row) -> dict[str, Any]:
-    said = {
-        "kind": "price",
-        **{name: price[name] for name in ("release", "version", "currency")},
-        "effective_from": price["effective_from"].isoformat(),
-        "lines": price["lines"],
-    }
-    return said | {"sha256": sha256(said)}
+    """All that the published digest seals; of a version from before there were digests, its own."""
+    names = ("release", "version", "currency", "segment", "lines")
+    said = {name: price[name] for name in names}
+    said["effective_from"] = price["effective_from"].astimezone(UTC).isoformat()
+    if price["policy"]:
+        said["policy"] = price["policy"]
+    return {"kind": "price"} | said | {"sha256": sha256(said)}
 
 
 def run_line(row: Row, price_sha256: str, price: Row) -> dict[str, Any]:
@@ -129,6 +143,7 @@ def run_line(row: Row, price_sha256: str, price: Row) -> dict[str, Any]:
         "usage": row["usage"],
         "lines": charged_lines(row, price),
         "entries": row["entries"],
+        "refunds": row["refunds"],
     }
 
 
@@ -148,12 +163,6 @@ def midnight(day: date) -> datetime:
 def first_id(moment: datetime, shift: int) -> UUID:
     """The least UUIDv7 of a millisecond."""
     return UUID(int=max(0, int(moment.timestamp() * 1000) + shift) << 80)
-
-
-def canonical(value: Any) -> bytes:
-    """The one spelling that is hashed: sorted names, no spaces, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
 
 
 def sha256(value: Any) -> str:

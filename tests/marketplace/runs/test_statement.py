@@ -1,15 +1,17 @@
 """A statement recomputes, and not one nano of it can be changed unseen."""
 
 import hashlib
+import importlib.util
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -19,6 +21,8 @@ from pytest_django import Settings
 
 from marketplace import ids
 from marketplace.catalog.models import Release
+from marketplace.ledger.refund import refund
+from marketplace.metering.models import Price
 from marketplace.metering.publish import publish
 from marketplace.runs import claim
 from marketplace.runs.connections import rows
@@ -82,7 +86,7 @@ COMPLEX: list[Line] = [
 ]
 
 
-def run(person: Person, delivered: int | None, **inputs: Any) -> None:
+def run(person: Person, delivered: int | None, **inputs: Any) -> UUID:
     """A run of four small pictures, of which some are delivered; None: the lab failed."""
     admit(person, **{"size": "64x64", "count": 4} | inputs)
     run_id, attempt = worker.claim()
@@ -94,19 +98,23 @@ def run(person: Person, delivered: int | None, **inputs: Any) -> None:
         end = End("succeeded", pictures(delivered), reported=said)
     [settled] = rows(settling([item(Case.from_row(row, attempt), end)]))
     assert settled["code"] == "settled"
+    return run_id
 
 
 @pytest.fixture
 def told(ada: Person, cy: Person, still: Release, settings: Settings) -> list[Line]:
     """Ada's statement: a simple price, a complex one, a short delivery, a failure, a review."""
-    run(ada, 4, count=4)
+    first = run(ada, 4, count=4)
     settings.PRICE_NOTICE_DAYS = 0
     publish(release=still, lines=COMPLEX)
-    run(ada, 4, seed=5, prompt="Dämmerung")
+    second = run(ada, 4, seed=5, prompt="Dämmerung")
     run(cy, 4)
     run(ada, 3, seed=2)
     run(ada, None)
     run(ada, 5, count=1)  # more than was asked for: the witnesses disagree
+    refund(run=first, amount=1_234_567, reference="a", note="half a picture")
+    refund(run=first, amount=1, reference="b", note="")
+    refund(run=second, amount=None, reference="c", note="wrong")
     return list(statement(ada.team.id, TODAY, END))
 
 
@@ -146,6 +154,9 @@ def test_a_statement_recomputes(told: list[Line], ada: Person) -> None:
     assert told[0]["team"] == ada.team.public_id
     assert told[-1]["captured_nano"] == sum(line["captured_nano"] for line in runs)
     assert checked(told) == (0, "Every nano adds up.\n")
+    published = set(Price.objects.filter(release__model__slug="still").values_list("digest"))
+    assert {(line["sha256"],) for line in of(told, "price")} <= published
+    assert told[-1]["refunded_nano"] == 1_234_568 + runs[1]["captured_nano"]
 
 
 def test_another_teams_runs_are_absent(told: list[Line], ada: Person, cy: Person) -> None:
@@ -173,7 +184,8 @@ def test_pages_change_nothing(told: list[Line], ada: Person, monkeypatch: Any) -
 def rehashed(lines: list[Line], price: Line) -> None:
     """Give an edited price a right hash, also in its runs."""
     before = price.pop("sha256")
-    price["sha256"] = hashlib.sha256(canonical(price)).hexdigest()
+    said = {name: value for name, value in price.items() if name != "kind"}
+    price["sha256"] = hashlib.sha256(canonical(said)).hexdigest()
     for line in of(lines, "run"):
         if line["price_sha256"] == before:
             line["price_sha256"] = price["sha256"]
@@ -219,6 +231,15 @@ def drop(lines: list[Line], kind: str, number: int) -> None:
 
 def first_input(lines: list[Line], **changed: Any) -> None:
     of(lines, "run")[1]["inputs"].update(changed)
+
+
+def refunded_more(lines: list[Line]) -> None:
+    """One nano more than was charged, carried through the entries and the total."""
+    [refund] = of(lines, "run")[1]["refunds"]
+    refund["amount_nano"] += 1
+    for entry in refund["entries"]:
+        entry["amount_nano"] += 1 if entry["yours"] else -1
+    lines[-1]["refunded_nano"] += 1
 
 
 PLANTED: dict[str, Callable[[list[Line]], None]] = {
@@ -272,6 +293,14 @@ PLANTED: dict[str, Callable[[list[Line]], None]] = {
     "a run told twice": lambda x: x.insert(3, x[2]),
     "a run of another day": lambda x: x[0].update(to=x[0]["from"]),
     "the total": lambda x: x[-1].update(captured_nano=x[-1]["captured_nano"] - 1),
+    "a refund": lambda x: of(x, "run")[0]["refunds"][0].update(amount_nano=1_234_568),
+    "a refund, all consistent": refunded_more,
+    "a refund's entry": lambda x: of(x, "run")[0]["refunds"][0]["entries"][0].update(amount_nano=1),
+    "a dropped refund": lambda x: of(x, "run")[0]["refunds"].pop(),
+    "a refund told twice": lambda x: of(x, "run")[0]["refunds"].append(
+        of(x, "run")[0]["refunds"][0]
+    ),
+    "the total of refunds": lambda x: x[-1].update(refunded_nano=x[-1]["refunded_nano"] + 1),
     "the number of runs": lambda x: x[-1].update(runs=6),
 }  # fmt: skip
 
@@ -283,6 +312,110 @@ def test_each_planted_change_is_found(told: list[Line]) -> None:
         assert lines != told, name
         code, said = checked(lines)
         assert (code, "Every nano" in said, "cannot be read" in said) == (1, False, False), name
+
+
+MONEY = re.compile(r"(captured|refunded|amount)_nano|quantity|unit_price|amount|charged")
+Place = tuple[int | str, ...]
+
+
+def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every value in a line that holds no others, with the way to it."""
+    if isinstance(value, dict | list):
+        for step, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(part, (*place, step))
+    else:
+        yield place, value
+
+
+def inside(lines: list[Line], place: Place) -> Any:
+    found: Any = lines
+    for step in place:
+        found = found[step]
+    return found
+
+
+def changed(value: Any) -> Iterator[Any]:
+    """What could stand there in its place, as near as can be."""
+    if isinstance(value, bool) or value is None:
+        yield not value
+    elif isinstance(value, int):
+        yield from (value - 1, value + 1)
+    elif re.fullmatch(r"-?\d+(\.\d+)?", value):
+        yield from (str(Decimal(value) + step) for step in (Decimal("1e-9"), Decimal("-1e-9")))
+    else:
+        yield value + "x"
+
+
+def mutations(lines: list[Line]) -> Iterator[tuple[str, list[Line]]]:
+    """Every value changed by the least, every row dropped, told twice and put elsewhere."""
+    for place, value in leaves(lines):
+        for other in changed(value):
+            copy = json.loads(json.dumps(lines))
+            inside(copy, place[:-1])[place[-1]] = other
+            yield f"{place}: {value} → {other}", copy
+    lists = {place[:depth] for place, _ in leaves(lines) for depth in range(len(place))}
+    for place in sorted(lists, key=str):
+        if isinstance(inside(lines, place), list):
+            for number in range(len(inside(lines, place))):
+                yield from rearranged(lines, place, number)
+
+
+def rearranged(lines: list[Line], place: Place, number: int) -> Iterator[tuple[str, list[Line]]]:
+    for what in ("dropped", "told twice", "first"):
+        copy = json.loads(json.dumps(lines))
+        row = inside(copy, place)
+        part = row.pop(number)
+        row[number:number] = [part, part] if what == "told twice" else []
+        row[:0] = [part] if what == "first" else []
+        if copy != lines:
+            yield f"{place}: {number} {what}", copy
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Any:
+    spec = importlib.util.spec_from_file_location("verify_statement", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def finds(verifier: Any, texts: list[bytes]) -> bool:
+    try:
+        return bool(list(verifier.verify(texts)))
+    except (ArithmeticError, LookupError, SyntaxError, TypeError, ValueError):
+        return True  # what the script itself calls unreadable
+
+
+def test_the_seal_finds_every_least_change(told: list[Line], verifier: Any) -> None:
+    whole = list(sealed(iter(told)))
+    assert not finds(verifier, whole)
+    honest = json.loads(whole[-1])["sha256"]
+    tried = missed = 0
+    for name, lines in mutations(told):
+        texts = [json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in lines]
+        if lines and lines[-1]["kind"] == "total":
+            sealed_total = lines[-1] | {"sha256": honest}
+            texts[-1] = json.dumps(sealed_total, separators=(",", ":"), ensure_ascii=False)
+        tried += 1
+        missed += not finds(verifier, [text.encode() + b"\n" for text in texts])
+        assert missed == 0, name
+    assert tried > 500
+
+
+def test_every_nano_is_found_even_under_a_fresh_seal(told: list[Line], verifier: Any) -> None:
+    """Whoever forges the seal as well still cannot change an amount, a quantity or a price."""
+    tried = 0
+    for place, value in leaves(told):
+        if not MONEY.fullmatch(str(place[-1])) or value is None:
+            continue
+        for other in changed(value):
+            lines = json.loads(json.dumps(told))
+            inside(lines, place[:-1])[place[-1]] = other
+            tried += 1
+            assert finds(verifier, list(sealed(iter(lines)))), (place, value, other)
+    assert tried > 120
 
 
 def test_the_seal_finds_what_has_no_arithmetic(told: list[Line]) -> None:
