@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from marketplace import ids
 from marketplace.accounts.models import Team
@@ -102,4 +103,23 @@ class MeterEvent(models.Model):
     timestamp = models.DateTimeField()
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["team", "timestamp"], name="meter_by_team")]
+        indexes: ClassVar = [
+            models.Index(fields=["team", "timestamp"], name="meter_by_team"),
+            models.Index(
+                fields=["release", "-id"],
+                condition=Q(unit__startswith="gpu_second"),
+                name="meter_compute",
+            ),
+        ]
+
+
+class Prediction(models.Model):
+    """How long a release's runs compute, fitted from past ones; see `predict.Fit`."""
+
+    release = models.OneToOneField(Release, on_delete=models.CASCADE)
+    fit = models.JSONField(help_text="factors, intercept, slope, low, high")
+    runs = models.PositiveIntegerField(help_text="that it was fitted on")
+    tested = models.PositiveIntegerField(help_text="newer runs that it was tried on")
+    inside = models.PositiveIntegerField(help_text="of these, inside the interval")
+    error = models.FloatField(help_text="seconds, mean of |predicted - real| of the tested ones")
+    fitted_at = models.DateTimeField()
