@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from marketplace import ids
 from marketplace.accounts.models import Team
@@ -41,6 +42,37 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.release} v{self.version}"
+
+    @property
+    def state(self) -> str:
+        """announced, published or superseded; what is not published yet is a PriceDraft."""
+        now = timezone.now()
+        if self.effective_from > now:
+            return "announced"
+        return "superseded" if self.effective_to and self.effective_to <= now else "published"
+
+
+class PriceDraft(models.Model):
+    """A price in the making, one per segment: edited at will, and gone once it is published."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE)
+    currency = models.CharField(max_length=3, default="USD")
+    segment = models.CharField(max_length=60, default="list")
+    lines = models.JSONField()
+    policy = models.JSONField(null=True, help_text="NULL takes the release's")
+    effective_from = models.DateTimeField(null=True, help_text="NULL is when it is published")
+    effective_to = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "currency", "segment"], name="price_draft_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Draft of {self.release}, {self.segment}"
 
 
 class Tariff(models.Model):
