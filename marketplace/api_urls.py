@@ -6,7 +6,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
-from marketplace.runs.api import Focus, Outputs, Statement, Usage
+from marketplace.runs.api import Focus, Outputs, Refunds, Statement, Usage
 from marketplace.webhooks import api as webhooks
 
 urlpatterns = [
@@ -22,6 +22,7 @@ urlpatterns = [
     path("v1/usage/statement", Statement.as_view()),
     path("v1/balance", BalanceView.as_view()),
     path("v1/entries", Entries.as_view()),
+    path("v1/runs/<str:run>/refunds", Refunds.as_view()),
     path("v1/outputs/<str:output>", Outputs.as_view()),
     path("v1/webhooks", webhooks.Endpoints.as_view()),
     path("v1/webhooks/secret", webhooks.Secret.as_view()),

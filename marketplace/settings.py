@@ -154,10 +154,6 @@ FILE_SECONDS = env.integer("KINORA_FILE_SECONDS", 30 * 24 * 3600)  # the same fo
 RECORD_SECONDS = env.integer("KINORA_RECORD_SECONDS", 0)  # what is known of them; 0 is for ever
 FILE_BYTES = env.integer("KINORA_FILE_BYTES", 250_000_000)  # largest file of a team
 TEAM_FILE_BYTES = env.integer("KINORA_TEAM_FILE_BYTES", 20_000_000_000)  # all of them together
-# Addresses on this machine as inputs, for tests on one machine.
-ALLOW_LOOPBACK_FETCH = env.boolean("KINORA_ALLOW_LOOPBACK_FETCH", default=False)
-if ALLOW_LOOPBACK_FETCH and (PRODUCTION or DATABASE_URL):
-    raise ImproperlyConfigured("KINORA_ALLOW_LOOPBACK_FETCH is for the embedded stack only.")
 SIGNED_URL_SECONDS = env.integer("KINORA_SIGNED_URL_SECONDS", 3600)
 
 STATIC_URL = "/static/"
@@ -263,6 +259,10 @@ WEBHOOK_RENDERERS = {
 LEASE_SECONDS = 15
 PRICE_NOTICE_DAYS = env.integer("KINORA_PRICE_NOTICE_DAYS", 14)  # before a price may rise
 MAX_ATTEMPTS = 3
+REFUND_DAYS = env.integer("KINORA_REFUND_DAYS", 60)  # how long a run can be complained of
+REFUND_WORKING_DAYS = env.integer("KINORA_REFUND_WORKING_DAYS", 3)  # until a person has answered
+# What is still open then is granted up to this amount; above it, it is overdue and shown as such.
+REFUND_SMALL_NANO = env.integer("KINORA_REFUND_SMALL_NANO", 1_000_000_000)
 REHEARSAL_URL = env.text("KINORA_REHEARSAL_URL", f"http://127.0.0.1:{PORT + 1}")
 
 LANGUAGE_CODE = "en"

@@ -23,13 +23,9 @@ SETTINGS = {
     "KINORA_LOG": "WARNING",
 }
 
-CLIENTS = Path(__file__).parent / "clients_js"
 LACKING = {
     "browser": ("Chromium", lambda: bool(shutil.which("chromium"))),
-    "node": (
-        "Node.js with the packages of tests/clients_js",
-        lambda: bool(shutil.which("node")) and (CLIENTS / "node_modules").is_dir(),
-    ),
+    "node": ("Node.js", lambda: bool(shutil.which("node"))),
     "gpu": ("CUDA device", lambda: Path("/dev/nvidia0").exists()),
 }
 

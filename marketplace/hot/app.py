@@ -39,8 +39,8 @@ PREFIXES = prefixes(SURFACES)
 
 
 def is_hot(path: str) -> bool:
-    """Whether the hot path serves it."""
-    return path.startswith(PREFIXES)
+    """Whether the hot path serves it; a refund is asked of Django, which has the time for it."""
+    return path.startswith(PREFIXES) and not path.endswith("/refunds")
 
 
 class Hot:

@@ -68,7 +68,8 @@ INVARIANTS: dict[str, str] = {
         SELECT t.run_id::text FROM ledger_transfer t
           JOIN ledger_entry e ON e.transfer_id = t.id
           JOIN ledger_account a ON a.id = e.account_id
-         WHERE t.run_id IN (SELECT run_id FROM ledger_transfer WHERE kind = 'refund')
+         WHERE t.kind IN ('charge', 'refund')
+           AND t.run_id IN (SELECT run_id FROM ledger_transfer WHERE kind = 'refund')
          GROUP BY t.run_id, a.id
         HAVING sum(e.amount) * CASE WHEN a.team_id IS NULL THEN 1 ELSE -1 END < 0""",
     "a credit is granted once, by its funder, and only voids go back there": """

@@ -13,7 +13,6 @@ SECTIONS = (
     ("runs", "Runs"),
     ("usage", "Usage"),
     ("balance", "Balance"),
-    ("webhooks", "Webhooks"),
     ("keys", "Keys"),
 )
 

@@ -1,6 +1,7 @@
 """Outputs, usage and statements over the API. Runs themselves are served by the hot path."""
 
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from django.http import StreamingHttpResponse
@@ -10,10 +11,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace import ids
-from marketplace.accounts.api import KeyView, team_of
+from marketplace.access.authorise import authorise
+from marketplace.accounts.api import KeyView, body_of, presented_key, team_of
 from marketplace.errors import InvalidInput, NotFound
+from marketplace.ledger.models import Hold
+from marketplace.money import Money
 from marketplace.runs import focus
-from marketplace.runs.models import Output
+from marketplace.runs.models import Output, RefundRequest, Run
+from marketplace.runs.refunds import ask
 from marketplace.runs.statement import CONTENT_TYPE, period, streamed
 from marketplace.runs.usage import PLAYGROUND, PUBLIC, grouping_named, usage, wished
 from marketplace.runs.view import output
@@ -71,6 +76,37 @@ STATEMENT_LINE = {
     "description": "One line of the statement; the fields follow from its kind.",
     "required": ["kind"],
     "properties": {"kind": {"enum": ["kinora.statement", "price", "run", "total"]}},
+}
+
+
+REFUND_WISH: dict[str, Any] = {
+    "type": "object",
+    "required": ["reason"],
+    "additionalProperties": False,
+    "properties": {
+        "reason": {"enum": RefundRequest.Reason.values},
+        "note": {"type": "string", "maxLength": 500},
+    },
+}
+REFUND_REQUEST = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "run": {"type": "string"},
+        "reason": {"enum": RefundRequest.Reason.values},
+        "note": {"type": "string"},
+        "state": {"enum": RefundRequest.State.values},
+        "amount": {"$ref": "#/components/schemas/Money"},
+        "decided_by": {"enum": ["system", "admin", None]},
+        "answer": {"type": "string", "description": "What we say to it."},
+        "created_at": {"type": "string", "format": "date-time"},
+        "deadline_at": {"type": "string", "format": "date-time"},
+        "decided_at": {"type": ["string", "null"], "format": "date-time"},
+    },
+}
+REFUND_REQUESTS = {
+    "type": "object",
+    "properties": {"data": {"type": "array", "items": REFUND_REQUEST}},
 }
 
 
@@ -171,6 +207,53 @@ class Focus(KeyView):
         took."""
         team = team_of(request)
         return focus.streamed(team, wished(team.id, request.query_params, names=("first", "last")))
+
+
+class Refunds(KeyView):
+    """Refunds that the team asks for."""
+
+    @extend_schema(
+        operation_id="askForRefund",
+        request={"application/json": REFUND_WISH},
+        responses={201: REFUND_REQUEST, 200: REFUND_REQUEST},
+    )
+    def post(self, request: Request, run: str) -> Response:
+        """Ask for a refund of a run. Granted at once where what we find agrees, else a person
+        answers by the deadline. While one is open, asking again gives that one."""
+        key, wish = presented_key(request), body_of(request)
+        authorise(scopes=key.scopes, needs="run")
+        for field in wish:
+            if field not in REFUND_WISH["properties"]:
+                raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
+        asked, made = ask(
+            run=ids.private("run", run),
+            team_id=key.team_id,
+            reason=wish.get("reason"),
+            note=wish.get("note", ""),
+            key=key,
+        )
+        return Response(asked_json(asked), status=201 if made else 200)
+
+    @extend_schema(operation_id="listRefundRequests", responses={200: REFUND_REQUESTS})
+    def get(self, request: Request, run: str) -> Response:
+        """What was asked for a run and how it was decided, oldest first."""
+        run_id, team = ids.private("run", run), team_of(request)
+        if not run_id or not Run.objects.filter(id=run_id, team=team).exists():
+            raise NotFound("There is no such run.")
+        found = RefundRequest.objects.filter(run_id=run_id).order_by("id")
+        return Response({"data": [asked_json(asked) for asked in found]})
+
+
+def asked_json(asked: RefundRequest) -> dict[str, object]:
+    currency = Hold.objects.values_list("currency", flat=True).get(run_id=asked.run_id)
+    kept = ("reason", "note", "state", "answer", "created_at", "deadline_at", "decided_at")
+    return {
+        "id": asked.public_id,
+        "run": ids.public("run", asked.run_id),
+        **{name: getattr(asked, name) for name in kept},
+        "amount": Money(asked.amount, currency).as_json(),
+        "decided_by": asked.decided_by or None,
+    }
 
 
 def owned(team_id: UUID, output_id: UUID | None) -> Output:

@@ -13,7 +13,6 @@ from psycopg import AsyncConnection
 from marketplace.runs.connections import parameters
 from marketplace.runs.deliver import deliver
 from marketplace.webhooks.courier import Courier
-from marketplace.webhooks.queue import LEASE
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +23,7 @@ PAUSE = 1.0  # seconds before it listens again
 class Deliverer:
     """`start` begins, `stop` lets what is in hand end. Killed at any instant it loses nothing."""
 
-    def __init__(self, lease: str = LEASE) -> None:
-        self.lease = lease
+    def __init__(self) -> None:
         self.thread = Thread(target=self._live, name="deliverer", daemon=True)
         self.stopping = False
 
@@ -50,7 +48,7 @@ class Deliverer:
             os._exit(1)
 
     async def live(self) -> None:
-        self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver, self.lease)
+        self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver)
         if self.stopping:
             return
         listening = asyncio.create_task(self.listen())

@@ -60,11 +60,6 @@ class Run(models.Model):
     worker = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True, help_text="of the present attempt")
-    files = models.JSONField(
-        default=dict, db_default={}, help_text="place among the inputs → a file's id"
-    )
-    media_seconds = models.IntegerField(null=True, help_text="how long media are kept, if shorter")
-    forget_at = models.DateTimeField(null=True, help_text="then what was asked for is forgotten")
     webhooks = models.JSONField(default=list, help_text="of webhooks.targets.target")
     start_by = models.DateTimeField(null=True, help_text="else it ends, at no cost")
     most_attempts = models.SmallIntegerField(null=True, help_text="fewer than the settings'")
@@ -118,14 +113,6 @@ class Run(models.Model):
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
             models.Index(fields=["team", "-id"], name="run_by_team"),
-            models.Index(
-                fields=["id"],
-                condition=Q(state__in=["queued", "running"]) & ~Q(files={}),
-                name="run_needs_files",
-            ),
-            models.Index(
-                fields=["forget_at"], condition=Q(forget_at__isnull=False), name="run_to_forget"
-            ),
             models.Index(
                 fields=["team", "project", "-id"], condition=~Q(project=""), name="run_by_project"
             ),
@@ -190,6 +177,71 @@ class Output(models.Model):
     @property
     def public_id(self) -> str:
         return ids.public("out", self.id)
+
+
+class RefundRequest(models.Model):
+    """A team asks for its money back: open → granted | refused, by what we found or by an admin.
+
+    evidence: what was found, as of `evidence.py`; answer: the words that the team reads.
+    """
+
+    class Reason(models.TextChoices):
+        UNDECODABLE = "undecodable"
+        WRONG_LENGTH = "wrong_length"
+        WRONG_FORM = "wrong_form"
+        DUPLICATE = "duplicate"
+        OTHER = "other"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        GRANTED = "granted"
+        REFUSED = "refused"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="refund_requests")
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, help_text="who asked")
+    key = models.ForeignKey(ApiKey, null=True, on_delete=models.PROTECT, help_text="or what did")
+    reason = models.CharField(max_length=20, choices=Reason)
+    note = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    decided_by = models.CharField(max_length=10, blank=True, help_text="system, admin")
+    amount = models.BigIntegerField(default=0, help_text="granted, nano-units")
+    answer = models.CharField(max_length=500, blank=True)
+    evidence = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    deadline_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run"], condition=Q(state="open"), name="refund_request_open_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(state="open", decided_at=None) | ~Q(state="open", decided_at=None),
+                name="refund_request_decided_at_says_closed",
+            ),
+        ]
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("rfr", self.id)
+
+
+class Decision(models.Model):
+    """What somebody decided about a run's money, when and why. Never edited.
+
+    words: for the team. why: for us. user: None where it was the system or the command line.
+    """
+
+    run_id = models.UUIDField(db_index=True)
+    request = models.ForeignKey(RefundRequest, null=True, on_delete=models.PROTECT)
+    user = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    act = models.CharField(max_length=10, help_text="charge, void, grant, refuse")
+    amount = models.BigIntegerField(help_text="charged or given back, nano-units")
+    words = models.CharField(max_length=500, blank=True)
+    why = models.CharField(max_length=500, blank=True)
+    at = models.DateTimeField(auto_now_add=True)
 
 
 class Progress(models.Model):

@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 from django.db import connection
 
+from marketplace import ids
 from marketplace.errors import NotFound
 from marketplace.metering.quote import priced_lines
 from marketplace.money import Money
@@ -21,6 +22,7 @@ from marketplace.runs.view import RUN_SQL, Row, as_json
 
 RECEIPT_SQL = RUN_SQL.format(where="WHERE r.id = %s AND r.team_id = %s")
 MONEY_SQL = """
+WITH asked AS (SELECT %s::uuid AS run_id)
 SELECT json_build_object('entries', (
     SELECT coalesce(json_agg(json_build_object(
                'transfer', t.reference, 'kind', t.kind, 'note', t.note,
@@ -29,13 +31,24 @@ SELECT json_build_object('entries', (
       FROM ledger_entry e
       JOIN ledger_transfer t ON t.id = e.transfer_id
       JOIN ledger_account a ON a.id = e.account_id
-     WHERE t.run_id = %s AND t.kind IN ('charge', 'refund')), 'credits', (
+     WHERE t.run_id = asked.run_id AND t.kind IN ('charge', 'refund')), 'credits', (
     SELECT coalesce(json_agg(json_build_object(
                'name', a.name, 'kind', a.kind, 'scope', a.scope, 'funder', a.funder,
                'held', p.amount, 'captured', p.captured, 'currency', a.currency)
                ORDER BY p.position), '[]')
       FROM ledger_holdpart p JOIN ledger_account a ON a.id = p.account_id
-     WHERE p.hold_id = %s))::text
+     WHERE p.hold_id = asked.run_id), 'requests', (
+    SELECT coalesce(json_agg(json_build_object(
+               'id', q.id, 'reason', q.reason, 'note', q.note, 'state', q.state,
+               'amount', q.amount, 'decided_by', q.decided_by, 'answer', q.answer,
+               'created_at', q.created_at, 'deadline_at', q.deadline_at,
+               'decided_at', q.decided_at) ORDER BY q.id), '[]')
+      FROM runs_refundrequest q WHERE q.run_id = asked.run_id), 'decisions', (
+    SELECT coalesce(json_agg(json_build_object(
+               'act', d.act, 'amount', d.amount, 'words', d.words, 'at', d.at) ORDER BY d.id), '[]')
+      FROM runs_decision d
+     WHERE d.run_id = asked.run_id AND d.act IN ('charge', 'void')))::text
+  FROM asked
 """
 
 
@@ -45,13 +58,13 @@ def receipt(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         cursor.execute(RECEIPT_SQL, [run_id, team_id])
         if (found := cursor.fetchone()) is None:
             raise NotFound("There is no such run.")
-        cursor.execute(MONEY_SQL, [run_id, run_id])
+        cursor.execute(MONEY_SQL, [run_id])
         return drawn(view.read(found[0]), orjson.loads(cursor.fetchone()[0]))
 
 
 def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """The receipt from a run's row and what MONEY_SQL says of it: the ledger entries of its charge
-    and refunds, and the credits that its hold stands on."""
+    and refunds, the credits that its hold stands on, what was asked for and decided since."""
     entries = money["entries"]
     run = as_json(row)
     currency, cost = row["currency"] or "USD", run["cost"]
@@ -91,6 +104,8 @@ def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             for entry in entries
         ],
         "refunds": refunds(entries),
+        "refund_requests": [requested(found, currency) for found in money["requests"]],
+        "decisions": [priced(found, currency) for found in money["decisions"]],
         "outputs": run["outputs"],
         "error": run["error"],
     }
@@ -101,6 +116,16 @@ def spent(credit: dict[str, Any]) -> dict[str, Any]:
     amounts = {n: Money(credit[n], credit["currency"]).as_json() for n in ("held", "captured")}
     named = {name: credit[name] for name in ("name", "kind", "scope")}
     return named | {"funder": credit["funder"] or None} | amounts
+
+
+def requested(found: dict[str, Any], currency: str) -> dict[str, Any]:
+    """A request for a refund as the API shows it."""
+    run_ids = {"id": ids.public("rfr", UUID(found["id"]))}
+    return priced(found, currency) | run_ids | {"decided_by": found["decided_by"] or None}
+
+
+def priced(found: dict[str, Any], currency: str) -> dict[str, Any]:
+    return found | {"amount": Money(found["amount"], currency).as_json()}
 
 
 def refunds(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
 
+from marketplace.accounts.models import User
 from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger import capture
 from marketplace.ledger.accounts import revenue_account
@@ -20,6 +21,7 @@ from marketplace.metering.quote import counted_units, priced_lines, total
 from marketplace.money import Money
 from marketplace.runs import claim
 from marketplace.runs.connections import Row, rows
+from marketplace.runs.models import Decision
 
 WAITING_SQL = """
     SELECT h.run_id, h.amount AS held, h.currency, b.slug || '/' || m.slug AS model,
@@ -39,9 +41,17 @@ def waiting() -> list[Row]:
 
 
 @transaction.atomic
-def decide(*, run: UUID, charged: Mapping[str, Decimal]) -> Money:
+def decide(
+    *,
+    run: UUID,
+    charged: Mapping[str, Decimal],
+    admin: User | None = None,
+    words: str = "",
+    why: str = "",
+) -> Money:
     """Charge these quantities, unit → quantity, or nothing; gives what was captured.
 
+    words: what the team reads of it; why: our note. Both are kept with who decided.
     Captures or voids the hold and writes the quantities to the run's meter events. Raises
     NotFound, InvalidInput for a unit that the price lacks, Conflict where the run is not in review
     or the charge would exceed the hold.
@@ -59,6 +69,8 @@ def decide(*, run: UUID, charged: Mapping[str, Decimal]) -> Money:
     for unit, quantity in charged.items():  # counted on the day that it is charged
         event = MeterEvent.objects.filter(run_id=run, unit=unit)
         event.update(quantity=quantity, timestamp=TransactionNow())
+    act = "charge" if amount else "void"
+    Decision.objects.create(run_id=run, user=admin, act=act, amount=amount, words=words, why=why)
     return Money(amount, known[0]["currency"])
 
 
