@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export KINORA_PORT := $(PORT)
 export KINORA_DATA := $(abspath $(DATA))
 BIN := .venv/bin
+# Other services' JavaScript clients, for those who have npm; their tests are left out without it.
+CLIENTS := $(if $(shell command -v npm),tests/clients_js/node_modules/.package-lock.json)
 
 .PHONY: help run test prove check bench clean
 
@@ -14,7 +16,7 @@ help:  ## say what there is
 run: .venv/inference.pins  ## start everything here, do the main job, serve until Ctrl-C
 	@exec $(BIN)/python manage.py up $(if $(ONCE),--once)
 
-test: .venv/inference-dev.pins  ## import contracts and all tests that this machine can run
+test: .venv/inference-dev.pins $(CLIENTS)  ## import contracts and all tests that this machine can run
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist=loadfile -m "not load and not chaos and not proofs and not browser" $(ARGS)
 	$(BIN)/python -m pytest -m browser $(ARGS)
@@ -34,6 +36,10 @@ bench: .venv/inference-dev.pins  ## measure a stack of its own; figures go to do
 
 clean:  ## remove the data folder, unless a stack runs on it
 	@$(PYTHON) .ci/clean "$(KINORA_DATA)"
+
+tests/clients_js/node_modules/.package-lock.json: tests/clients_js/package-lock.json
+	npm ci --prefix tests/clients_js --no-audit --no-fund
+	@touch $@
 
 .venv/%.pins: pyproject.toml .ci/venv
 	@$(PYTHON) .ci/venv $@ $(subst -, ,$*)

@@ -49,5 +49,6 @@ app.conf.update(
         "often": every(2, "kinora.sweep_often"),
         "seldom": every(10, "kinora.sweep_seldom"),
         "audit": {"task": "kinora.audit", "schedule": NIGHTLY, "options": {"queue": CHORES}},
+        "forecast": every(600, "kinora.forecast"),
     },
 )

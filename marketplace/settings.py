@@ -154,6 +154,10 @@ FILE_SECONDS = env.integer("KINORA_FILE_SECONDS", 30 * 24 * 3600)  # the same fo
 RECORD_SECONDS = env.integer("KINORA_RECORD_SECONDS", 0)  # what is known of them; 0 is for ever
 FILE_BYTES = env.integer("KINORA_FILE_BYTES", 250_000_000)  # largest file of a team
 TEAM_FILE_BYTES = env.integer("KINORA_TEAM_FILE_BYTES", 20_000_000_000)  # all of them together
+# Addresses on this machine as inputs, for tests on one machine.
+ALLOW_LOOPBACK_FETCH = env.boolean("KINORA_ALLOW_LOOPBACK_FETCH", default=False)
+if ALLOW_LOOPBACK_FETCH and (PRODUCTION or DATABASE_URL):
+    raise ImproperlyConfigured("KINORA_ALLOW_LOOPBACK_FETCH is for the embedded stack only.")
 SIGNED_URL_SECONDS = env.integer("KINORA_SIGNED_URL_SECONDS", 3600)
 
 STATIC_URL = "/static/"

@@ -3,8 +3,9 @@
     python -m partners.rehearsal --port 8001
 
 POST /v1/jobs with an Idempotency-Key, GET /v1/jobs/{id}, POST /v1/jobs/{id}/cancel,
-GET /v1/files/{name}, GET /v1/stats. Two models, `still` and `clip`, draw from the prompt; the
-inputs `latency_ms` and `behaviour` make it slow, refuse, fail, hang, deliver less, or lie.
+GET /v1/files/{name}, GET /v1/stats. The models `still` and `clip` draw from the prompt, `animate`
+moves a picture that it is given; the inputs `latency_ms` and `behaviour` make it slow, refuse,
+fail, hang, deliver less, or lie.
 It keeps jobs in memory and imports nothing of the marketplace.
 """
 
@@ -20,12 +21,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
-from partners import drawing
+from partners import drawing, motion
 from partners.labs.rehearsal import descriptions
 
 STEPS = drawing.LEAVES
+PICTURE_BYTES = 64 * 1024 * 1024
 INLINE_BYTES = 32 * 1024  # smaller files come inside the answer
 JOBS_KEPT = 20_000
 RENDERED_BYTES = 128 * 1024 * 1024
@@ -53,6 +56,7 @@ class Job:
     due: float
     begun: bool = False
     cancelled: bool = False
+    picture: bytes = b""  # that it was given
     files: list[bytes] | None = None
     failed: bool = False
 
@@ -79,7 +83,7 @@ class Lab:
         """A job for these inputs; the same key gives the same job. Raises Wrong."""
         self.counted["posts"] += 1
         inputs = checked(model, given)
-        digest = fingerprint([model, inputs])
+        digest = fingerprint([model, unsigned(inputs)])
         if key in self.keys:
             first, job_id = self.keys[key]
             if first != digest:
@@ -119,15 +123,21 @@ class Lab:
             await asyncio.sleep(max(0.0, job.due - time.monotonic()))
             job.failed = True
             return
-        files = await asyncio.gather(*(self.draw(job, i) for i in range(delivered(job))))
+        try:
+            job.picture = await given_picture(job.inputs.get("image"))
+            files = await asyncio.gather(*(self.draw(job, i) for i in range(delivered(job))))
+        except (aiohttp.ClientError, OSError, ValueError):  # no such address, or no picture
+            job.failed = True
+            return
         await asyncio.sleep(max(0.0, job.due - time.monotonic()))
         job.files = list(files)
 
     async def draw(self, job: Job, index: int) -> bytes:
         """The bytes of one file, from memory where the same was drawn before."""
-        name = fingerprint([job.model, *picture_of(job, index)])
+        given = hashlib.sha256(job.picture).hexdigest()
+        name = fingerprint([job.model, given, *picture_of(job, index)])
         if name not in self.rendered:
-            pen = partial(render, job.model, *picture_of(job, index))
+            pen = partial(render, job.model, job.picture, *picture_of(job, index))
             content = await asyncio.get_running_loop().run_in_executor(self.pens, pen)
             self.remember(name, content)
         return self.rendered[name]
@@ -144,13 +154,36 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def unsigned(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs with addresses less their signatures: one file may be signed anew."""
+    return (
+        inputs | {"image": str(inputs["image"]).partition("?")[0]} if "image" in inputs else inputs
+    )
+
+
+async def given_picture(address: str | None) -> bytes:
+    """The picture that the caller's address or `data:` URI gives. Raises OSError, ValueError."""
+    if not address:
+        return b""
+    if address.startswith("data:"):
+        return base64.b64decode(address.partition(",")[2], validate=True)
+    limit = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(timeout=limit) as session, session.get(address) as answer:
+        if answer.status != 200:
+            raise OSError("no picture there")
+        if not 0 < (answer.content_length or 0) <= PICTURE_BYTES:
+            raise ValueError("no picture of a size that we know")
+        return await answer.read()
+
+
 def checked(model: str, given: dict[str, Any]) -> dict[str, Any]:
     """The inputs with defaults filled in. Raises Wrong."""
     schema = next((d.inputs for d in descriptions() if d.target == model), None)
     if schema is None:
         raise Wrong(404, "unknown_model", f"There is no model {model!r}.")
-    if not isinstance(given.get("prompt"), str):
-        raise Wrong(422, "invalid_input", "`prompt` must be a text.")
+    for name in schema["required"]:
+        if not isinstance(given.get(name), str):
+            raise Wrong(422, "invalid_input", f"`{name}` must be a text.")
     properties = schema["properties"]
     inputs = {name: p["default"] for name, p in properties.items() if "default" in p} | given
     for name, value in inputs.items():
@@ -174,7 +207,7 @@ def fits(value: Any, rule: dict[str, Any]) -> bool:
 
 def delivered(job: Job) -> int:
     """How many files the job gives."""
-    if job.model == "clip":
+    if job.model != "still":
         return 1
     count: int = job.inputs["count"]
     return max(1, count - 1) if job.inputs["behaviour"] == "partial" else count
@@ -190,14 +223,19 @@ def picture_of(job: Job, index: int) -> tuple[Any, ...]:
     i = job.inputs
     if job.model == "still":
         return i["prompt"], i["size"], i["seed"], index
+    if job.model == "animate":
+        return i["prompt"], i["resolution"], i["fps"], frames(job), i["seed"]
     return i["prompt"], i["resolution"], i["fps"], frames(job), i["seed"], i["sound"]
 
 
-def render(model: str, *what: Any) -> bytes:
+def render(model: str, given: bytes, *what: Any) -> bytes:
     if model == "still":
         prompt, size, seed, index = what
         width, height = (int(part) for part in size.split("x"))
         return drawing.still(prompt, (width, height), seed, index)
+    if model == "animate":
+        prompt, resolution, fps, count, seed = what
+        return motion.animated(given, prompt, RESOLUTIONS[resolution], fps, count, seed=seed)
     prompt, resolution, fps, count, seed, sound = what
     return drawing.clip(prompt, RESOLUTIONS[resolution], fps, count, seed=seed, sound=sound)
 

@@ -23,9 +23,13 @@ SETTINGS = {
     "KINORA_LOG": "WARNING",
 }
 
+CLIENTS = Path(__file__).parent / "clients_js"
 LACKING = {
     "browser": ("Chromium", lambda: bool(shutil.which("chromium"))),
-    "node": ("Node.js", lambda: bool(shutil.which("node"))),
+    "node": (
+        "Node.js with the packages of tests/clients_js",
+        lambda: bool(shutil.which("node")) and (CLIENTS / "node_modules").is_dir(),
+    ),
     "gpu": ("CUDA device", lambda: Path("/dev/nvidia0").exists()),
 }
 

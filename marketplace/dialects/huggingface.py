@@ -21,6 +21,7 @@ PROVIDERS = ("fal-ai", "replicate")
 
 async def infer(desk: Desk, request: Request, model: str) -> Reply:
     """The first output's bytes. `inputs` is the prompt; `parameters` the rest."""
+    await desk.caller(request, needs="run")
     said = body.read(request.body)
     parameters = said.get("parameters") or {}
     if not isinstance(parameters, dict):

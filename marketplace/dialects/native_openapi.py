@@ -199,7 +199,9 @@ REFUSED = {
     "402": "The balance is too low, or the run may cost more than `max_cost` or a budget allows.",
     "403": "The key lacks a scope, or a budget allows other models only.",
     "404": "There is none; also what another team owns.",
+    "409": "The state of things does not allow it.",
     "413": "The body is too large.",
+    "415": "The body has a type that is not read here.",
     "422": "A field is wrong; `param` names it.",
     "423": "The team is locked.",
     "429": "Too busy, or too many runs wait for a lane; `Retry-After` says when to come back.",
@@ -213,11 +215,25 @@ def add_runs(result: Schema, generator: Any, request: Any, public: bool) -> Sche
     components.setdefault("schemas", {}).update(SCHEMAS)
     result["paths"].update(paths())
     result["paths"] = dict(sorted(result["paths"].items()))
-    for operations in result["paths"].values():
+    for path, operations in result["paths"].items():
         for operation in operations.values():
-            if operation.get("security") and operation["security"] != [{}]:
-                operation["responses"].setdefault("401", failure("401"))
+            for code in refusals(path, operation):
+                operation["responses"].setdefault(code, failure(code))
     return result
+
+
+def refusals(path: str, operation: Schema) -> list[str]:
+    """What any operation of its kind may answer: with a key, a path, a query, a body."""
+    found = ["429", "503"]
+    if operation.get("security") and operation["security"] != [{}]:
+        found += ["401", "403"]
+    if "{" in path:
+        found += ["404", "422"]
+    if any(parameter["in"] == "query" for parameter in operation.get("parameters", [])):
+        found += ["404", "422"]
+    if operation.get("requestBody"):
+        found += ["400", "402", "404", "409", "413", "415", "422"]
+    return found
 
 
 def paths() -> Schema:

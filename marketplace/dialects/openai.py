@@ -39,11 +39,13 @@ PLAIN = {
 
 async def generate(desk: Desk, request: Request) -> Reply:
     """Pictures from words, as base64 unless `response_format` is url."""
+    await desk.caller(request, needs="run")
     return await pictured(desk, request, Asked(body.read(request.body)), "image_generation")
 
 
 async def edit(desk: Desk, request: Request) -> Reply:
     """Pictures from pictures: a form with one file or several."""
+    await desk.caller(request, needs="run")
     async with asked(desk, request, files={"image": "image", "mask": "mask_image"}) as said:
         return await pictured(desk, request, said, "image_edit")
 

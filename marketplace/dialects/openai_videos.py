@@ -26,6 +26,7 @@ PAGES = 20  # of runs that are looked through for one page of videos
 
 async def create(desk: Desk, request: Request) -> Reply:
     """Start a clip; a form or JSON."""
+    await desk.caller(request, needs="run")
     files = {"input_reference": "image"}
     async with asked(desk, request, files=files) as said:
         offer = await desk.offer(said.text("model"))
@@ -38,6 +39,7 @@ async def create(desk: Desk, request: Request) -> Reply:
 
 async def remix(desk: Desk, request: Request, video_id: str) -> Reply:
     """The same clip from other words: all inputs of the first, with a new prompt."""
+    await desk.caller(request, needs="run")
     prompt = body.read(request.body).get("prompt")
     if not isinstance(prompt, str) or not prompt:
         raise errors.InvalidInput("prompt is required, as text.", param="prompt")

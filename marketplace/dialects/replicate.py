@@ -60,6 +60,7 @@ TITLES = {
 
 async def create(desk: Desk, request: Request) -> Reply:
     """By `version`: its 64 hex digits, `owner/name:version`, or `owner/name`."""
+    await desk.caller(request, needs="run")
     said = body.read(request.body)
     version = said.get("version")
     if not isinstance(version, str) or not version:
@@ -70,6 +71,7 @@ async def create(desk: Desk, request: Request) -> Reply:
 
 async def create_for_model(desk: Desk, request: Request, owner: str, name: str) -> Reply:
     """By model or deployment: the newest release, unless the body pins one."""
+    await desk.caller(request, needs="run")
     said = body.read(request.body)
     version = said.get("version")
     model = f"{owner}/{name}"

@@ -11,7 +11,9 @@ from typing import Any
 from marketplace.access import attribution
 from marketplace.dialects.contract import Admitted, Desk, Request
 from marketplace.dialects.native import idempotency_key
-from marketplace.dialects.vocabulary import fitted
+from marketplace.dialects.vocabulary import fitted, reworded
+from marketplace.errors import InvalidInput
+from marketplace.media.lifetime import Lifetime
 from marketplace.metering.limit import cost_limit
 from marketplace.metering.offer import named
 from marketplace.runs.submit import prepare
@@ -23,6 +25,7 @@ class Wish:
 
     user: the end user that the body names, where the client has a field for one. webhooks: of
     `webhooks.targets.target`. waits, priority, start_by, most_attempts: as of an Admission.
+    kept: of `media.lifetime`, where the client shortens the clocks.
     """
 
     model: str
@@ -33,6 +36,7 @@ class Wish:
     priority: int = 0
     start_by: datetime | None = None
     most_attempts: int | None = None
+    kept: Lifetime | None = None
 
 
 async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
@@ -51,6 +55,7 @@ async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
         max_cost=cost_limit(request.headers.get("x-kinora-max-cost")),
         attribution=attribution.attribution(header=request.headers.get, user=wish.user),
         webhooks=wish.webhooks,
+        kept=wish.kept,
     )
     admission = replace(
         admission,
@@ -59,4 +64,7 @@ async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
         start_by=wish.start_by,
         most_attempts=wish.most_attempts,
     )
-    return await desk.admit(admission, request.trail)
+    try:
+        return await desk.admit(admission, request.trail)
+    except InvalidInput as refusal:  # of a file that was brought
+        raise reworded(refusal, fit.words) from None

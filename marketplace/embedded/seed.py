@@ -58,6 +58,7 @@ SALES = (
     Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", "0.00004"),
     Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", "0.0012"),
     Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", "0.006"),
+    Sale("rehearsal", "animate", "rehearsal", "animate", "video_second", "0.01", "0.006"),
 )
 
 

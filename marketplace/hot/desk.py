@@ -23,7 +23,7 @@ from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
 from marketplace.metering.offer import Offer, named
 from marketplace.runs.receipt import MONEY_SQL
-from marketplace.runs.submit import Admission, refusal, to_item
+from marketplace.runs.submit import Admission, bring, refusal, to_item
 from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
 from marketplace.webhooks.secrets import TEAM_GENERATION_SQL, team_secret
 
@@ -101,6 +101,7 @@ class HotDesk:
         return binding.read(rows[0][0]) if rows else None
 
     async def admit(self, admission: Admission, trail: Trail) -> Admitted:
+        admission = await bring(self.files, admission)
         asked = admission.team_id, admission.digest
         if not admission.idempotency_key and (lost := self.losses.claim(asked)):
             self.losses.begin(asked, lost, trail)
@@ -190,6 +191,7 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "output_kind": offer.output_kind,
         "state": "queued",
         "inputs": admission.inputs,
+        "files": admission.files,
         "project": admission.attribution.project,
         "end_user": admission.attribution.end_user,
         "created_at": answer.admitted_at,

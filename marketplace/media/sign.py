@@ -56,6 +56,14 @@ def download_url(output: Stored) -> tuple[str, datetime]:
     return settings.SITE_URL + address("GET", output.path, until), expires_at
 
 
+def path_url(path: str, until: datetime) -> str:
+    """Where a stored path can be read until then."""
+    seconds = int(until.timestamp())
+    if not store.is_local():
+        return bucket_url(path, seconds)
+    return str(settings.SITE_URL) + address("GET", path, seconds)
+
+
 def upload_url(path: str, *, content_type: str, most: int) -> str:
     """Where `most` bytes may be PUT once. Ours is relative to whatever host the caller reached."""
     if not store.is_local():

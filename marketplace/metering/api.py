@@ -1,5 +1,6 @@
 """What is on sale and what a run would cost, over the API."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -105,6 +106,19 @@ QUOTE_WISH = {
     "additionalProperties": False,
     "properties": QUOTE_FIELDS,
 }
+PREDICTED = {
+    "type": ["object", "null"],
+    "description": "What nine of ten such runs cost, where the price is of compute and 30 runs or"
+    " more are known. It binds nobody: `maximum` does.",
+    "properties": {
+        "low": MONEY,
+        "high": MONEY,
+        "coverage": {"type": "number", "description": "Of the newest runs, those inside."},
+        "inside": {"type": "integer"},
+        "runs": {"type": "integer", "description": "The newest runs that it was tried on."},
+        "mean_absolute_error_seconds": {"type": "number"},
+    },
+}
 QUOTE = {
     "type": "object",
     "properties": {
@@ -118,6 +132,7 @@ QUOTE = {
         "outcomes": {"type": "array", "items": OUTCOME},
         "maximum": MONEY,
         "expected": MONEY,
+        "predicted": PREDICTED,
         "expires_at": {"type": "string", "format": "date-time"},
     },
 }
@@ -169,7 +184,7 @@ class Quotes(KeyView):
         inputs = validated(offer, wish.get("inputs"))
         most = cost_limit(wish.get("max_cost"))
         made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id, max_cost=most)
-        return Response(quote_json(made, offer), status=201)
+        return Response(quote_json(made, offer, inputs), status=201)
 
 
 def shown(offer: Offer) -> dict[str, Any]:
@@ -216,7 +231,21 @@ def evidence(offer: Offer) -> dict[str, Any]:
     }
 
 
-def quote_json(quote: Quote, offer: Offer) -> dict[str, Any]:
+def predicted_json(offer: Offer, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What such runs usually cost, and how often that held; None while too few are known."""
+    if (found := offer.predicted(inputs)) is None:
+        return None
+    return {
+        "low": Money(found.low, offer.currency).as_json(),
+        "high": Money(found.high, offer.currency).as_json(),
+        "coverage": round(found.fit.inside / found.fit.tested, 3),
+        "inside": found.fit.inside,
+        "runs": found.fit.tested,
+        "mean_absolute_error_seconds": round(found.fit.error, 3),
+    }
+
+
+def quote_json(quote: Quote, offer: Offer, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": quote.public_id,
         "model": offer.model,
@@ -228,5 +257,6 @@ def quote_json(quote: Quote, offer: Offer) -> dict[str, Any]:
         "outcomes": outcomes.table(offer.price.policy),
         "maximum": Money(quote.maximum, offer.currency).as_json(),
         "expected": Money(quote.expected, offer.currency).as_json(),
+        "predicted": predicted_json(offer, inputs),
         "expires_at": quote.expires_at,
     }

@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 from django.utils import timezone
 
+from marketplace.metering.file_inputs import pending
 from marketplace.metering.limit import within
 from marketplace.metering.models import Quote
 from marketplace.metering.offer import BINDING, Offer
@@ -47,7 +48,7 @@ def read(text: str) -> Bound:
 
 
 def inputs_digest(inputs: Mapping[str, Any]) -> bytes:
-    """SHA-256 of the canonical JSON of validated inputs, defaults filled in."""
+    """SHA-256 of the canonical JSON of validated inputs, defaults filled in, files `pending`."""
     return hashlib.sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -65,7 +66,7 @@ def bind(
         team_id=team_id,
         release_id=offer.release_id,
         price_id=offer.price_id,
-        inputs_digest=inputs_digest(inputs),
+        inputs_digest=inputs_digest(pending(offer.schema, inputs)),
         lines=[line.as_json() for line in priced.lines],
         maximum=priced.maximum,
         expected=priced.expected,

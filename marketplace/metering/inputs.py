@@ -10,6 +10,7 @@ import orjson
 from jsonschema_rs import ValidationError
 
 from marketplace.errors import InvalidInput
+from marketplace.metering.file_inputs import pending
 from marketplace.metering.offer import Offer
 
 BOUNDS = {  # keyword → where the validator keeps what it allows
@@ -56,10 +57,13 @@ SAYINGS: dict[str, Callable[[Any, str], str]] = {
 
 
 def validated(offer: Offer, inputs: Any) -> dict[str, Any]:
-    """The inputs with the schema's defaults filled in. Raises InvalidInput, naming the field."""
+    """The inputs with the schema's defaults filled in; files are taken as they are, not looked at.
+
+    Raises InvalidInput, naming the field.
+    """
     if not isinstance(inputs, dict):
         raise InvalidInput("inputs must be an object.", param="inputs")
-    for fault in offer.validator.iter_errors(inputs):
+    for fault in offer.validator.iter_errors(pending(offer.schema, inputs)):
         raise explained(fault, offer.schema)
     return whole({**offer.defaults, **inputs}, offer.schema)
 

@@ -3,6 +3,8 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from marketplace import ids
 from marketplace.accounts.models import Team
@@ -40,6 +42,37 @@ class Price(models.Model):
 
     def __str__(self) -> str:
         return f"{self.release} v{self.version}"
+
+    @property
+    def state(self) -> str:
+        """announced, published or superseded; what is not published yet is a PriceDraft."""
+        now = timezone.now()
+        if self.effective_from > now:
+            return "announced"
+        return "superseded" if self.effective_to and self.effective_to <= now else "published"
+
+
+class PriceDraft(models.Model):
+    """A price in the making, one per segment: edited at will, and gone once it is published."""
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE)
+    currency = models.CharField(max_length=3, default="USD")
+    segment = models.CharField(max_length=60, default="list")
+    lines = models.JSONField()
+    policy = models.JSONField(null=True, help_text="NULL takes the release's")
+    effective_from = models.DateTimeField(null=True, help_text="NULL is when it is published")
+    effective_to = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "currency", "segment"], name="price_draft_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"Draft of {self.release}, {self.segment}"
 
 
 class Tariff(models.Model):
@@ -102,4 +135,23 @@ class MeterEvent(models.Model):
     timestamp = models.DateTimeField()
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["team", "timestamp"], name="meter_by_team")]
+        indexes: ClassVar = [
+            models.Index(fields=["team", "timestamp"], name="meter_by_team"),
+            models.Index(
+                fields=["release", "-id"],
+                condition=Q(unit__startswith="gpu_second"),
+                name="meter_compute",
+            ),
+        ]
+
+
+class Prediction(models.Model):
+    """How long a release's runs compute, fitted from past ones; see `predict.Fit`."""
+
+    release = models.OneToOneField(Release, on_delete=models.CASCADE)
+    fit = models.JSONField(help_text="factors, intercept, slope, low, high")
+    runs = models.PositiveIntegerField(help_text="that it was fitted on")
+    tested = models.PositiveIntegerField(help_text="newer runs that it was tried on")
+    inside = models.PositiveIntegerField(help_text="of these, inside the interval")
+    error = models.FloatField(help_text="seconds, mean of |predicted - real| of the tested ones")
+    fitted_at = models.DateTimeField()

@@ -8,6 +8,7 @@ runs.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -19,9 +20,10 @@ from django.db import connection
 from marketplace.errors import InvalidInput, NotFound
 from marketplace.metering import segments
 from marketplace.metering.outcomes import Policy
-from marketplace.metering.quote import Book, Priced, PriceLines, book_of
+from marketplace.metering.predict import Fit
+from marketplace.metering.quote import Book, Priced, PriceLines, book_of, total
 from marketplace.metering.terms import Unpriceable
-from marketplace.metering.units import Facts
+from marketplace.metering.units import Facts, unit_of
 
 BINDING = timedelta(minutes=15)  # how long a quote binds
 SKEW = timedelta(seconds=5)  # how far this process's clock may be before the database's
@@ -33,10 +35,14 @@ SELECT row_to_json(offer)::text FROM (
     SELECT r.id AS release_id, l.slug || '/' || m.slug AS model, r.version, l.name AS lab,
            m.name AS title, m.task, m.summary, r.input_schema AS schema, r.facts,
            r.timeout_seconds, to_json(r.published_at) #>> '{}' AS published_at, present.prices,
-           r.queue, r.adapter, r.target, r.content_type, r.output_kind
+           r.queue, r.adapter, r.target, r.content_type, r.output_kind,
+           CASE WHEN f.id IS NOT NULL THEN f.fit || jsonb_build_object(
+                'runs', f.runs, 'tested', f.tested, 'inside', f.inside, 'error', f.error)
+           END AS prediction
       FROM catalog_release r
       JOIN catalog_model m ON m.id = r.model_id
       JOIN catalog_lab l ON l.id = m.lab_id
+      LEFT JOIN metering_prediction f ON f.release_id = r.id
      CROSS JOIN LATERAL (
            SELECT json_agg(json_build_object(
                       'id', p.id, 'version', p.version, 'segment', p.segment,
@@ -93,6 +99,7 @@ class Offer:
     target: str
     content_type: str
     output_kind: str
+    prediction: Fit | None
     validator: jsonschema_rs.Draft202012Validator
 
     @property
@@ -140,6 +147,36 @@ class Offer:
         except Unpriceable as reason:
             raise InvalidInput(str(reason), param=reason.param) from None
 
+    def predicted(self, inputs: Mapping[str, Any]) -> "Predicted | None":
+        """What such a run usually costs, where it is priced by compute and enough runs are known.
+
+        A part of the quote's reach, never beyond its maximum: the hold stays at the timeout.
+        """
+        if self.prediction is None:
+            return None
+        low, high = self.prediction.interval(inputs, self.facts.published)
+        most = self.quote(inputs).maximum
+        costs = [self.cost_of_seconds(s, inputs) for s in (low, high)]
+        return Predicted(min(costs[0], most), min(costs[1], most), self.prediction)
+
+    def cost_of_seconds(self, seconds: float, inputs: Mapping[str, Any]) -> int:
+        """Nano-units of a run that computes for so long and is otherwise as expected."""
+        book, used = self.price.book, {}
+        for name in book.units:
+            compute = name.partition(":")[0] == "gpu_second"
+            usual = unit_of(name).expected(inputs, self.facts)
+            used[name] = Decimal(f"{seconds:.6f}") if compute else usual
+        return total(book.priced(used, inputs, datetime.now(UTC)))
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """low to high: nano-units that nine of ten runs cost; fit: how well that held, tried."""
+
+    low: int
+    high: int
+    fit: Fit
+
 
 @lru_cache(maxsize=1024)
 def compiled(schema: bytes) -> jsonschema_rs.Draft202012Validator:
@@ -161,6 +198,7 @@ def read(text: str) -> Offer:
         | {
             "facts": facts,
             "prices": prices,
+            "prediction": row["prediction"] and Fit(**row["prediction"]),
             "price": prices[segments.LIST],
             "defaults": {name: p["default"] for name, p in properties.items() if "default" in p},
             "validator": compiled(orjson.dumps(schema)),

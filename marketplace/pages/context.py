@@ -13,6 +13,7 @@ SECTIONS = (
     ("runs", "Runs"),
     ("usage", "Usage"),
     ("balance", "Balance"),
+    ("webhooks", "Webhooks"),
     ("keys", "Keys"),
 )
 

@@ -141,6 +141,7 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "list_price": said_price(offer.prices[LIST].lines) if offer.is_contract else [],
         "typical": cost(offer, plain(offer.schema)),
         "seconds": usual_seconds(offer),
+        "predicted": offer.predicted(plain(offer.schema)),
         "properties": properties(offer),
         "once": uuid.uuid4(),
     }

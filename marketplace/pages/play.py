@@ -1,6 +1,7 @@
 """The playground: price a form as it is typed, run it, follow it, show what came out."""
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -25,14 +26,15 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
     What is only missing, such as the prompt, does not keep the price back.
     """
     offer = explore.find_offer(lab, slug, session_team(request))
-    form, priced = inputs_form(offer.schema)(request.POST), None
+    form = inputs_form(offer.schema)(request.POST)
+    context: dict[str, Any] = {"offer": offer, "priced": None}
     if form.is_right_so_far():
-        try:
-            priced = offer.quote({**offer.defaults, **form.inputs()})
-        except errors.InvalidInput:
-            priced = None
-    above = priced is not None and not LimitForm(request.POST).allows(priced.maximum)
-    return render(request, "models/price.html", {"offer": offer, "priced": priced, "above": above})
+        inputs = {**offer.defaults, **form.inputs()}
+        with suppress(errors.InvalidInput):
+            context["priced"] = priced = offer.quote(inputs)
+            context["predicted"] = offer.predicted(inputs)
+            context["above"] = not LimitForm(request.POST).allows(priced.maximum)
+    return render(request, "models/price.html", context)
 
 
 @require_POST

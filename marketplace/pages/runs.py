@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -23,6 +24,7 @@ from marketplace.runs import stream_ticket
 from marketplace.runs.models import Progress, Run
 from marketplace.runs.receipt import receipt
 from marketplace.runs.view import links
+from marketplace.webhooks.models import Delivery
 
 PAGE = 50
 MARKS = {"project": PROJECT, "end_user": END_USER}  # what the list can be narrowed by
@@ -119,8 +121,15 @@ def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         "events": events_address(run_id),
         "amount_due": shown["cost"]["captured"]["nano"],
         "entries_sum": sum(entry["amount"]["nano"] for entry in shown["entries"]),
+        "told": told(run_id, team_id),
         "again": urlencode(shown["inputs"]),
     }
+
+
+def told(run_id: UUID, team_id: UUID) -> QuerySet[Delivery]:
+    """What was sent about a run, with every attempt."""
+    mine = Delivery.objects.filter(run_id=run_id, team_id=team_id).order_by("rank", "id")
+    return mine.prefetch_related("attempts")
 
 
 def events_address(run_id: UUID) -> str:

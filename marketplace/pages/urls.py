@@ -2,7 +2,18 @@
 
 from django.urls import include, path
 
-from marketplace.pages import audit, balance, explore, home, keys, play, runs, trial, usage
+from marketplace.pages import (
+    audit,
+    balance,
+    explore,
+    home,
+    keys,
+    play,
+    runs,
+    trial,
+    usage,
+    webhooks,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -25,6 +36,18 @@ urlpatterns = [
     path("balance", balance.index, name="balance"),
     path("balance/statement", balance.download, name="statement"),
     path("console/audit", audit.index, name="audit"),
+    path("webhooks", webhooks.index, name="webhooks"),
+    path("webhooks/secret", webhooks.own_secret, name="webhook_own_secret"),
+    path("webhooks/replay", webhooks.send_all_again, name="webhooks_replay"),
+    path("webhooks/deliveries/<str:delivery_id>", webhooks.delivery, name="delivery"),
+    path(
+        "webhooks/deliveries/<str:delivery_id>/replay", webhooks.send_again, name="delivery_replay"
+    ),
+    path("webhooks/<str:endpoint_id>", webhooks.endpoint, name="webhook"),
+    path("webhooks/<str:endpoint_id>/test", webhooks.test, name="webhook_test"),
+    path("webhooks/<str:endpoint_id>/rotate", webhooks.rotate, name="webhook_rotate"),
+    path("webhooks/<str:endpoint_id>/switch", webhooks.switch, name="webhook_switch"),
+    path("webhooks/<str:endpoint_id>/remove", webhooks.remove, name="webhook_remove"),
     path("keys", keys.index, name="keys"),
     path("keys/<str:key_id>/revoke", keys.revoke, name="key_revoke"),
 ]

@@ -19,6 +19,12 @@ STATES = {
     "voided": "Given back",
     "in_review": "In review",
     "revoked": "Revoked",
+    "pending": "Waiting",
+    "delivered": "Delivered",
+    "dead": "Not delivered",
+    "enabled": "Enabled",
+    "failing": "Failing",
+    "disabled": "Disabled",
 }
 
 OUTCOMES = {

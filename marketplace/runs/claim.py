@@ -19,7 +19,10 @@ CASE_SQL = """
            r.inputs, b.slug || '/' || m.slug AS model, l.version, l.adapter, l.target,
            l.output_kind, l.content_type, l.timeout_seconds, l.facts, p.policy,
            p.lines, p.currency, h.amount AS held,
-           r.created_at, extract(epoch FROM r.cancel_requested_at - a.claimed_at) AS cancel_seconds,
+           r.created_at, r.started_at, r.media_seconds,
+           (SELECT json_object_agg(n.key, s.path) FROM jsonb_each_text(r.files) n
+              JOIN media_file s ON s.id = n.value::uuid) AS files,
+           extract(epoch FROM r.cancel_requested_at - a.claimed_at) AS cancel_seconds,
            r.queue, f.lines AS tariff_lines, f.policy AS tariff_policy,
            (SELECT sum(extract(epoch FROM coalesce(x.ended_at, clock_timestamp()) - x.claimed_at))
               FROM runs_attempt x WHERE x.run_id = r.id) AS attempt_seconds

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from marketplace.runs.connections import parameters
 from marketplace.runs.deliver import deliver
 from marketplace.webhooks.courier import Courier
+from marketplace.webhooks.queue import LEASE
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ PAUSE = 1.0  # seconds before it listens again
 class Deliverer:
     """`start` begins, `stop` lets what is in hand end. Killed at any instant it loses nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease: str = LEASE) -> None:
+        self.lease = lease
         self.thread = Thread(target=self._live, name="deliverer", daemon=True)
         self.stopping = False
 
@@ -48,7 +50,7 @@ class Deliverer:
             os._exit(1)
 
     async def live(self) -> None:
-        self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver)
+        self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver, self.lease)
         if self.stopping:
             return
         listening = asyncio.create_task(self.listen())

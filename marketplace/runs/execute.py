@@ -13,6 +13,7 @@ from typing import Any
 
 from marketplace.media import store
 from marketplace.media.probe import ProbeFailed, prober
+from marketplace.runs.hand import handed
 from marketplace.runs.settle import Case, End, Kept, failed
 from partners.adapter import Adapter
 from partners.contract import (
@@ -129,7 +130,7 @@ async def obtain(work: Work, adapter: Adapter, keep_ticket: KeepTicket) -> Resul
 async def submit(work: Work, adapter: Adapter) -> Ticket | Result:
     """Hand the job in, again for as long as the lab is away. Raises SupplierError."""
     case = work.case
-    job = Job(case.public_id, work.target, case.inputs, case.timeout_seconds)
+    job = Job(case.public_id, work.target, handed(case), case.timeout_seconds)
     while True:
         try:
             return await adapter.submit(job)

@@ -60,6 +60,11 @@ class Run(models.Model):
     worker = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField(null=True, help_text="of the present attempt")
+    files = models.JSONField(
+        default=dict, db_default={}, help_text="place among the inputs → a file's id"
+    )
+    media_seconds = models.IntegerField(null=True, help_text="how long media are kept, if shorter")
+    forget_at = models.DateTimeField(null=True, help_text="then what was asked for is forgotten")
     webhooks = models.JSONField(default=list, help_text="of webhooks.targets.target")
     start_by = models.DateTimeField(null=True, help_text="else it ends, at no cost")
     most_attempts = models.SmallIntegerField(null=True, help_text="fewer than the settings'")
@@ -113,6 +118,14 @@ class Run(models.Model):
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
             models.Index(fields=["team", "-id"], name="run_by_team"),
+            models.Index(
+                fields=["id"],
+                condition=Q(state__in=["queued", "running"]) & ~Q(files={}),
+                name="run_needs_files",
+            ),
+            models.Index(
+                fields=["forget_at"], condition=Q(forget_at__isnull=False), name="run_to_forget"
+            ),
             models.Index(
                 fields=["team", "project", "-id"], condition=~Q(project=""), name="run_by_project"
             ),

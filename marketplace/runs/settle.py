@@ -63,6 +63,9 @@ class Case:
     currency: str
     held: int
     created_at: datetime
+    started_at: datetime | None = None
+    media_seconds: int | None = None
+    files: Mapping[str, str] = field(default_factory=dict)  # place among the inputs → stored path
     cancel_seconds: Decimal | None = None  # from the attempt's claim to the team's cancel
     attempt_seconds: Decimal | None = None  # of all attempts together, as of the reading
     queue: str = ""
@@ -87,6 +90,9 @@ class Case:
             currency=row["currency"],
             held=row["held"],
             created_at=row["created_at"],
+            started_at=row["started_at"],
+            media_seconds=row["media_seconds"],
+            files=row["files"] or {},
             cancel_seconds=row["cancel_seconds"],
             attempt_seconds=row["attempt_seconds"],
             queue=row["queue"],
@@ -154,7 +160,7 @@ def item(case: Case, end: End) -> dict[str, Any]:
         "error": end.error,
         "usage": usage(end),
         "checks": told or None,
-        "outputs": [output(kept, n) for n, kept in enumerate(end.outputs)],
+        "outputs": [output(case, kept, n) for n, kept in enumerate(end.outputs)],
         "events": [event.as_json() for event in metered.events],
         "hold": closing(case, metered),
         "cost": cost_item(case, end, end.at_lab or outcome),
@@ -281,9 +287,10 @@ def usage(end: End) -> dict[str, Any] | None:
     return {unit: str(quantity) for unit, quantity in end.reported.items()} or None
 
 
-def output(kept: Kept, position: int) -> dict[str, Any]:
+def output(case: Case, kept: Kept, position: int) -> dict[str, Any]:
     found = kept.measures
-    expires_at = datetime.now(UTC) + timedelta(seconds=settings.OUTPUT_SECONDS)
+    seconds = min(settings.OUTPUT_SECONDS, case.media_seconds or settings.OUTPUT_SECONDS)
+    expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
     return {
         "id": str(ids.uuid7()),
         "position": position,

@@ -6,20 +6,26 @@ the rest in one commit; the hot path calls it in batches, `submit_now` alone.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import orjson
+from asgiref.sync import async_to_sync
 from django.db import connection, transaction
 
 from marketplace import errors, ids
 from marketplace.access import refusal as budgets
 from marketplace.access.attribution import NOBODY, Attribution
+from marketplace.media.files import Stored
+from marketplace.media.lifetime import Lifetime, lifetime
+from marketplace.media.resolve import resolved
+from marketplace.media.shelf import Shelf, now
 from marketplace.metering import binding
 from marketplace.metering.binding import Bound
+from marketplace.metering.file_inputs import Brought, brought, pending, replaced
 from marketplace.metering.inputs import validated
 from marketplace.metering.limit import within
 from marketplace.metering.offer import Offer
@@ -39,6 +45,8 @@ class Admission:
 
     waits: whether its caller stays for the end. priority: 0, or less to come after others.
     start_by: a run that has not begun by then ends at no cost. most_attempts: None for ours.
+    brought: files that `bring` has still to keep; then files: place → id. asked: the body, for its
+    digest. kept: the clocks, where the request shortens them.
     """
 
     run_id: UUID
@@ -59,6 +67,10 @@ class Admission:
     priority: int = 0
     start_by: datetime | None = None
     most_attempts: int | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    brought: tuple[Brought, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    kept: Lifetime | None = None
 
 
 def prepare(
@@ -73,6 +85,7 @@ def prepare(
     max_cost: int | None,
     attribution: Attribution = NOBODY,
     webhooks: Sequence[Mapping[str, Any]] = (),
+    kept: Lifetime | None = None,
 ) -> Admission:
     """Check a request and price it as this team buys it, whoever the offer was made for.
 
@@ -100,6 +113,9 @@ def prepare(
         quoted=quoted,
         attribution=attribution,
         webhooks=webhooks,
+        asked=body,
+        brought=brought(offer.schema, inputs),
+        kept=kept,
     )
 
 
@@ -114,11 +130,38 @@ def usable(quote: Bound, offer: Offer, inputs: Mapping[str, Any]) -> None:
     """Raises QuoteUnusable where the quote has expired or was for something else."""
     if quote.expired:
         raise errors.QuoteUnusable("This quote has expired. Ask for a new one.", param="quote")
-    same = quote.inputs_digest == binding.inputs_digest(inputs).hex()
+    same = quote.inputs_digest == binding.inputs_digest(pending(offer.schema, inputs)).hex()
     if quote.release_id != offer.release_id or not same:
         raise errors.QuoteUnusable(
             "This quote is for another model or other inputs.", param="quote"
         )
+
+
+async def bring(shelf: Shelf, admission: Admission) -> Admission:
+    """Make files of what the request brings, after its cheap checks and before its hold.
+
+    Outside any transaction: a run that is refused later has cost its team a stored file, never
+    money. Raises InvalidInput, TooLarge, Busy.
+    """
+    if not admission.brought:
+        return admission
+    kept = admission.kept or lifetime()
+    found = await resolved(shelf, admission.brought, team_id=admission.team_id, kept=kept)
+    return with_files(admission, found)
+
+
+def with_files(admission: Admission, found: Mapping[str, Stored]) -> Admission:
+    """Inputs name the files; the digest is over what is in them, so that a retry which brings the
+    same bytes another way is the same run."""
+    content = {place: f"sha256:{stored.sha256}" for place, stored in found.items()}
+    asked = {**admission.asked, "inputs": replaced(admission.asked["inputs"], content)}
+    return replace(
+        admission,
+        inputs=replaced(admission.inputs, {p: stored.public_id for p, stored in found.items()}),
+        digest=digest(asked, admission.attribution),
+        files={place: str(stored.id) for place, stored in found.items()},
+        brought=(),
+    )
 
 
 def to_item(admission: Admission) -> dict[str, Any]:
@@ -147,6 +190,9 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "most_attempts": admission.most_attempts,
         "route": {"supplier": offer.adapter, "reason": "waiting"},
         "webhooks": admission.webhooks,
+        "files": admission.files,
+        "media_seconds": admission.kept and admission.kept.media,
+        "record_seconds": admission.kept and admission.kept.record,
         "waits": admission.waits,
     }
 
@@ -207,6 +253,8 @@ def submit_now(
         max_cost=max_cost,
         webhooks=webhooks,
     )
+    if admission.brought:
+        admission = async_to_sync(bring)(now(), admission)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(ADMIT_SQL, [orjson.dumps([to_item(admission)]).decode()])
         _, code, run_id, available, _, _, budget = cursor.fetchone()

@@ -6,11 +6,12 @@ hints and orphaned holds it should be 0. `manage.py sweep` runs them once, the b
 
 import logging
 from collections.abc import Callable
+from uuid import UUID
 
 from marketplace.ledger import capture
 from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
-from marketplace.media import store
+from marketplace.media import retention, store
 from marketplace.runs import claim, hint, refunds, usage
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.deliver import deliver
@@ -36,6 +37,9 @@ ORPHANS_SQL = """
 EXPIRED_SQL = """
     SELECT id, path FROM runs_output WHERE path <> '' AND expires_at < now()
      ORDER BY expires_at LIMIT 500"""
+NEEDED_SQL = """
+    SELECT DISTINCT f.value::uuid AS file_id FROM runs_run r, jsonb_each_text(r.files) f
+     WHERE r.state IN ('queued', 'running') AND r.files <> '{}'"""
 DELETED_SQL = "UPDATE runs_output SET path = '' WHERE id = ANY(%s) RETURNING id"
 PROGRESS_SQL = """
     DELETE FROM runs_progress p USING runs_run r
@@ -115,6 +119,21 @@ def expired_outputs() -> int:
     return len(found)
 
 
+def needed_files() -> list[UUID]:
+    """Files that live runs were given; they stay until those have ended."""
+    return [row["file_id"] for row in rows((NEEDED_SQL, []))]
+
+
+def expired_files() -> int:
+    """Let go of the bytes of files whose time has come or that were deleted."""
+    return retention.expire(needed_files())
+
+
+def forgotten_files() -> int:
+    """Forget files past their record clock, and announced ones that never came."""
+    return retention.forget(needed_files())
+
+
 OFTEN: dict[str, Callable[[], int]] = {
     "lapsed leases": lapsed_leases,
     "late starts": late_starts,
@@ -132,6 +151,9 @@ SELDOM: dict[str, Callable[[], int]] = {
     "overdue refund requests": refunds.overdue,
     "webhook deliveries forgotten": tidy.forget_old,
     "disabled endpoints told of": tidy.tell_of_disabled,
+    "expired files": expired_files,
+    "forgotten files": forgotten_files,
+    "leftovers": retention.clear,
     "abandoned files": store.forget_abandoned,
 }
 

@@ -10,7 +10,7 @@ from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting
 
 from marketplace.celery import CHORES, LABS, app
 from marketplace.ledger import check
-from marketplace.runs import sweep
+from marketplace.runs import forecast, sweep
 from marketplace.runs.deliverer import Deliverer
 from marketplace.runs.supplier import Supplier
 
@@ -68,3 +68,8 @@ def sweep_seldom() -> None:
 @app.task(name="kinora.audit")
 def audit() -> None:
     check.audit()
+
+
+@app.task(name="kinora.forecast")
+def forecast_runs() -> None:
+    forecast.refresh()

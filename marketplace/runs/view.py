@@ -12,7 +12,8 @@ from uuid import UUID
 import orjson
 
 from marketplace import ids
-from marketplace.media import sign
+from marketplace.media import files, sign
+from marketplace.metering.file_inputs import replaced
 from marketplace.money import Money
 from marketplace.runs.models import Output
 
@@ -23,7 +24,7 @@ RUN_SQL = """
 SELECT row_to_json(v)::text FROM (
     SELECT r.id, r.team_id, l.slug || '/' || m.slug AS model, e.version AS release,
            e.output_kind, r.state,
-           r.outcome, r.inputs, r.created_at, r.started_at, r.finished_at,
+           r.outcome, r.inputs, r.files, r.created_at, r.started_at, r.finished_at,
            extract(epoch FROM coalesce(r.started_at, r.finished_at, now()) - r.created_at)::float8
                AS waiting_seconds,
            extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8
@@ -71,7 +72,7 @@ def as_json(row: Row) -> dict[str, Any]:
         "release": row["release"],
         "state": row["state"],
         "outcome": row["outcome"],
-        "inputs": row["inputs"],
+        "inputs": inputs(row),
         "project": row["project"] or None,
         "end_user": row["end_user"] or None,
         "created_at": row["created_at"],
@@ -94,6 +95,12 @@ def as_json(row: Row) -> dict[str, Any]:
         "error": error(row["error"]),
         "links": links(run),
     }
+
+
+def inputs(row: Row) -> dict[str, Any]:
+    """What was asked for, with addresses where the run has files."""
+    named = {place: files.url(UUID(file_id)) for place, file_id in row["files"].items()}
+    return replaced(row["inputs"], named)
 
 
 def links(run: str) -> dict[str, str]:

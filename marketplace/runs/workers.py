@@ -23,6 +23,7 @@ from marketplace.media import sign, store
 from marketplace.media.probe import ProbeFailed, prober
 from marketplace.runs import claim, hint
 from marketplace.runs.connections import Row, rows
+from marketplace.runs.hand import handed
 from marketplace.runs.settle import Case, End, Kept, failed, item, settling
 from marketplace.runs.sweep import lost
 
@@ -87,7 +88,7 @@ def offered(taken: Row, known: Row, request: HttpRequest) -> dict[str, Any]:
         "attempt": case.attempt,
         "release": f"{case.model}@{known['version']}",
         "target": known["target"],
-        "inputs": case.inputs,
+        "inputs": handed(case),
         "timeout_seconds": case.timeout_seconds,
         "lease_seconds": settings.LEASE_SECONDS,
         "uploads": [

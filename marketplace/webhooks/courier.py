@@ -34,8 +34,8 @@ T = TypeVar("T")
 class Courier:
     """`live` works until `stop`; `wake` says that something happened. One event loop's own."""
 
-    def __init__(self, feed: Callable[[], int]) -> None:
-        self.feed = feed
+    def __init__(self, feed: Callable[[], int], lease: str = queue.LEASE) -> None:
+        self.feed, self.lease = feed, lease
         self.hands: dict[asyncio.Task[None], Parcel] = {}
         self.results: list[Result] = []
         self.woken = asyncio.Event()
@@ -77,7 +77,7 @@ class Courier:
 
     def take(self, free: int) -> list[Parcel]:
         busy = Counter(parcel.host for parcel in list(self.hands.values()))
-        return queue.take(limit=free, per_host=PER_HOST, busy=busy)
+        return queue.take(limit=free, per_host=PER_HOST, busy=busy, lease=self.lease)
 
     async def turn_in(self) -> None:
         """Record what is done; where that fails, it is recorded with the next turn."""

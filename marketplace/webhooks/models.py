@@ -109,6 +109,10 @@ class Delivery(models.Model):
     def public_id(self) -> str:
         return ids.public("whd", self.id)
 
+    @property
+    def last_attempt(self) -> "DeliveryAttempt | None":
+        return max(self.attempts.all(), key=lambda attempt: attempt.number, default=None)
+
 
 class DeliveryAttempt(models.Model):
     """One try. ended_at stays empty where the courier died before it could say how it went."""

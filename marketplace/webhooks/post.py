@@ -39,14 +39,12 @@ class Answer:
 
 
 class PublicNames(AbstractResolver):
-    """Resolves a name, and refuses it unless every one of its addresses is public."""
+    """Resolves a name by `plain`, and refuses it unless every one of its addresses is public."""
 
-    def __init__(self) -> None:
-        self.plain = aiohttp.ThreadedResolver()
+    def __init__(self, plain: AbstractResolver) -> None:
+        self.plain = plain
 
-    async def resolve(
-        self, host: str, port: int = 0, family: int = 0
-    ) -> list[ResolveResult]:  # family: any, as aiohttp asks
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         here = settings.ALLOW_LOOPBACK_WEBHOOKS and addresses.is_loopback(host)
         found = await self.plain.resolve(host, port)
         for each in found:
@@ -61,9 +59,15 @@ class PublicNames(AbstractResolver):
 class Post:
     """An HTTP client for strangers' servers. Belongs to the event loop that it is opened in."""
 
+    def __init__(self, names: AbstractResolver | None = None) -> None:
+        self.names = names
+
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(
-            resolver=PublicNames(), use_dns_cache=False, limit=0, keepalive_timeout=5
+            resolver=PublicNames(self.names or aiohttp.ThreadedResolver()),
+            use_dns_cache=False,
+            limit=0,
+            keepalive_timeout=5,
         )
         self.session = aiohttp.ClientSession(
             connector=connector,

@@ -17,7 +17,7 @@ BESIDE = {"docs", "tests", "templates"}
 SETTING = re.compile(r"\bKINORA_[A-Z0-9_]+")
 # For one machine, or told to processes by the supervisor: not for whoever runs it in production.
 EMBEDDED = {"KINORA_DATA", "KINORA_PORT", "KINORA_DATABASE_PASSWORD", "KINORA_REHEARSAL_URL",
-            "KINORA_ALLOW_LOOPBACK_WEBHOOKS"}  # fmt: skip
+            "KINORA_ALLOW_LOOPBACK_WEBHOOKS", "KINORA_ALLOW_LOOPBACK_FETCH"}  # fmt: skip
 
 
 def tracked() -> list[Path]:

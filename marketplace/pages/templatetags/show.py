@@ -99,6 +99,22 @@ def state(name: str) -> SafeString:
 
 
 @register.filter
+def state_word(name: str) -> str:
+    return words.STATES.get(name, name)
+
+
+@register.filter
+def milliseconds(count: int) -> str:
+    return words.lasted(count / 1000)
+
+
+@register.filter
+def bare_url(url: str) -> str:
+    """An address without its scheme and query, for a narrow column."""
+    return url.partition("://")[2].partition("?")[0]
+
+
+@register.filter
 def item(mapping: dict[str, Any], key: str) -> Any:
     return mapping.get(key)
 

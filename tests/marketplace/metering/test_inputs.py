@@ -65,7 +65,11 @@ def offer() -> Offer:
         "id": 1, "version": 1, "segment": "list", "currency": "USD", "lines": [], "policy": {},
         "digest": "", "effective_from": "2026-11-20T00:00:00+00:00",
     }  # fmt: skip
-    return read(orjson.dumps(row | {"schema": schema, "facts": {}, "prices": [price]}).decode())
+    return read(
+        orjson.dumps(
+            row | {"schema": schema, "facts": {}, "prices": [price], "prediction": None}
+        ).decode()
+    )
 
 
 @pytest.mark.parametrize(("inputs", "param", "message"), SAID)

@@ -12,7 +12,7 @@ from marketplace import ids
 from marketplace.accounts.models import ApiKey
 from tests.conftest import PASSWORD, Person
 
-TEAM_PAGES = ("runs", "usage", "balance", "keys", "settings")
+TEAM_PAGES = ("runs", "usage", "balance", "keys", "settings", "webhooks")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|javascript:")
 
 

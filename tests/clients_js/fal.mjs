@@ -1,0 +1,134 @@
+// Every flow of fal's client, unmodified, each told as JSON: `node fal.mjs` with KINORA_URL,
+// KINORA_KEY and KINORA_OTHER_KEY. A flow that throws tells what its caller would catch.
+import { createFalClient } from "@fal-ai/client";
+
+const { KINORA_URL, KINORA_KEY, KINORA_OTHER_KEY } = process.env;
+const STILL = "rehearsal/still";
+const QUICK = { prompt: "a paper lantern", latency_ms: 0 };
+const SMALL = { prompt: "tomato", num_inference_steps: 4, image_size: 64 };
+const NOBODYS = "run_01m7x3yvyte9sagyvwwf6hge6p";
+
+const client = (credentials, retry) =>
+  createFalClient({
+    credentials,
+    proxyUrl: { url: `${KINORA_URL}/fal/proxy`, when: "always" },
+    retry,
+  });
+const fal = client(KINORA_KEY);
+
+const caught = async (promise) => {
+  try {
+    return { value: await promise };
+  } catch (error) {
+    const { name, message, status, requestId, body, isUserTimeout } = error;
+    const fields = error.getFieldErrors?.("num_images");
+    return { name, message, status, requestId, body, isUserTimeout, fields };
+  }
+};
+const completed = async (requestId) => {
+  for (;;) {
+    const status = await fal.queue.status(STILL, { requestId });
+    if (status.status === "COMPLETED") return status;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
+
+const flows = {
+  run: () => fal.run(STILL, { input: { ...QUICK, num_images: 2, image_size: "square" } }),
+  get: () => fal.run(STILL, { input: QUICK, method: "get" }),
+  async subscribe() {
+    const seen = [];
+    const result = await fal.subscribe("rehearsal/clip", {
+      input: { prompt: "dusk", duration: "1", fps: 8, resolution: "180p", latency_ms: 700 },
+      logs: true,
+      pollInterval: 100,
+      onQueueUpdate: (update) => seen.push(update.status),
+    });
+    return { ...result, seen: [...new Set(seen)] };
+  },
+  async followed() {
+    const logs = [];
+    const result = await fal.subscribe(STILL, {
+      input: { ...QUICK, latency_ms: 500 },
+      mode: "streaming",
+      logs: true,
+      onQueueUpdate: (update) => logs.push((update.logs ?? []).map((line) => line.message)),
+    });
+    return { ...result, logs };
+  },
+  async stream() {
+    const stream = await fal.stream("kinora/glyph", { input: { ...SMALL, steps: undefined } });
+    const events = [];
+    for await (const event of stream) events.push(event);
+    return { last: await stream.done(), events: events.length, requestId: stream.requestId };
+  },
+  failure: () => caught(fal.subscribe(STILL, { input: { ...QUICK, behaviour: "fail" } })),
+  refusal: () => caught(fal.subscribe(STILL, { input: { ...QUICK, behaviour: "refuse" } })),
+  failedStream: async () =>
+    caught((await fal.stream(STILL, { input: { ...QUICK, behaviour: "fail" } })).done()),
+  validation: () => caught(fal.run(STILL, { input: { ...QUICK, num_images: 9 } })),
+  async cancelled() {
+    const input = { ...QUICK, latency_ms: 20_000 };
+    const { request_id: requestId } = await fal.queue.submit(STILL, { input });
+    await fal.queue.cancel(STILL, { requestId });
+    const status = await completed(requestId);
+    const again = await caught(fal.queue.cancel(STILL, { requestId }));
+    return { status, again, result: await caught(fal.queue.result(STILL, { requestId })) };
+  },
+  async timeout() {
+    let id;
+    const input = { ...QUICK, latency_ms: 20_000 };
+    const options = { input, timeout: 600, onEnqueue: (requestId) => (id = requestId) };
+    const error = await caught(fal.subscribe(STILL, options));
+    return { error, status: await completed(id) };
+  },
+  wrongKey: () => caught(client("kin_live_wrong").run(STILL, { input: QUICK })),
+  async stranger() {
+    const { request_id: requestId } = await fal.queue.submit(STILL, { input: QUICK });
+    const other = client(KINORA_OTHER_KEY);
+    const told = [];
+    for (const id of [requestId, NOBODYS]) {
+      const { body, status } = await caught(other.queue.status(STILL, { requestId: id }));
+      told.push([status, JSON.stringify(body).replaceAll(id, "")]);
+    }
+    return told;
+  },
+  async noMoney() {
+    const input = QUICK;
+    const options = { input, headers: { "x-kinora-max-cost": "0.001" } };
+    return caught(fal.queue.submit(STILL, options));
+  },
+  async upload() {
+    const pixel =
+      "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+    const file = new File([Buffer.from(pixel, "base64")], "pixel.png", { type: "image/png" });
+    const url = await fal.storage.upload(file, { lifecycle: { expiresIn: "1h" } });
+    const answer = await fetch(url);
+    return { url, type: answer.headers.get("content-type"), size: (await answer.blob()).size };
+  },
+  async largeUpload() {
+    const samples = 120_000_000;
+    const head = Buffer.alloc(44);
+    head.write("RIFF", 0);
+    head.writeUInt32LE(36 + samples, 4);
+    head.write("WAVEfmt ", 8);
+    head.writeUInt32LE(16, 16);
+    head.writeUInt16LE(1, 20);
+    head.writeUInt16LE(2, 22);
+    head.writeUInt32LE(48_000, 24);
+    head.writeUInt32LE(192_000, 28);
+    head.writeUInt16LE(4, 32);
+    head.writeUInt16LE(16, 34);
+    head.write("data", 36);
+    head.writeUInt32LE(samples, 40);
+    const file = new File([head, Buffer.alloc(samples)], "long.wav", { type: "audio/wav" });
+    const url = await fal.storage.upload(file);
+    const answer = await fetch(url, { method: "HEAD" });
+    return Number(answer.headers.get("content-length"));
+  },
+};
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(flows);
+const told = wanted.map(async (name) => [name, await caught(flows[name]())]);
+console.log(JSON.stringify(Object.fromEntries(await Promise.all(told))));
+process.exit(0);
