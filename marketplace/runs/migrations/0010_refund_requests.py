@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_time_zone'),
-        ('runs', '0008_checks'),
+        ('runs', '0009_files'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
