@@ -3,6 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
+from marketplace.access.api import Budgets, OneBudget, Reopened
 from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
@@ -13,6 +14,9 @@ urlpatterns = [
     path("v1/openapi.json", SpectacularJSONAPIView.as_view()),
     path("v1/keys", Keys.as_view()),
     path("v1/keys/<str:key>", OneKey.as_view()),
+    path("v1/budgets", Budgets.as_view()),
+    path("v1/budgets/<str:budget>", OneBudget.as_view()),
+    path("v1/budgets/<str:budget>/reopen", Reopened.as_view()),
     path("v1/models", Models.as_view()),
     path("v1/models/<path:model>", OneModel.as_view()),
     path("v1/prices", Prices.as_view()),

@@ -8,4 +8,7 @@ class AccessConfig(AppConfig):
     label = "access"
 
     def ready(self) -> None:
-        from marketplace.access import check  # noqa: F401 - adds this room's invariants
+        from marketplace.access.check import INVARIANTS
+        from marketplace.ledger import check
+
+        check.add(INVARIANTS)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from marketplace.errors import NotAllowed
 
-Scope = Literal["run", "read"]
+Scope = Literal["run", "read", "manage"]
 
 
 def authorise(*, scopes: Collection[str], needs: Scope) -> None:

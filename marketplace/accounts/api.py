@@ -262,7 +262,7 @@ def wished(data: Mapping[str, Any]) -> tuple[str, list[str]]:
     for field in data:
         if field not in ("name", "scopes"):
             raise errors.InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
-    name, scopes = data.get("name"), data.get("scopes", list(keys.SCOPES))
+    name, scopes = data.get("name"), data.get("scopes", list(keys.USUAL))
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= 80:
         raise errors.InvalidInput("name must have 1 to 80 characters.", param="name")
     if not isinstance(scopes, list) or not scopes or any(s not in keys.SCOPES for s in scopes):

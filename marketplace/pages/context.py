@@ -12,6 +12,7 @@ SECTIONS = (
     ("models", "Models"),
     ("runs", "Runs"),
     ("usage", "Usage"),
+    ("budgets", "Budgets"),
     ("balance", "Balance"),
     ("webhooks", "Webhooks"),
     ("keys", "Keys"),

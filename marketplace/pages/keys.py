@@ -17,6 +17,9 @@ class NewKey(forms.Form):
     name = forms.CharField(
         max_length=80, help_text="For yourself, such as “laptop” or “production”."
     )
+    manages = forms.BooleanField(
+        required=False, label="May manage budgets", help_text="Of no use to a server."
+    )
 
 
 @team_page
@@ -28,7 +31,10 @@ def index(request: HttpRequest, team: Team) -> HttpResponse:
     made, text = None, ""
     if request.method == "POST" and form.is_valid():
         user = request.user if isinstance(request.user, User) else None
-        made, text = keys.create(team=team, name=form.cleaned_data["name"], created_by=user)
+        scopes = keys.SCOPES if form.cleaned_data["manages"] else keys.USUAL
+        made, text = keys.create(
+            team=team, name=form.cleaned_data["name"], created_by=user, scopes=scopes
+        )
         form = NewKey()
     context = {"form": form, "keys": team.keys.all(), "made": made, "text": text}
     return render(request, "keys/index.html", context)

@@ -39,6 +39,14 @@ OUTCOMES = {
     "cancelled_after": "Cancelled during work",
 }
 
+BUDGETS = {
+    "team": "The whole team",
+    "member": "Member",
+    "key": "Key",
+    "project": "Project",
+    "end_user": "End user",
+}
+PERIODS = {"day": "a day", "month": "a month", "total": "in all"}
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
+from marketplace.access.alerts import tell_owners
 from marketplace.ledger import capture
 from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
@@ -141,6 +142,7 @@ OFTEN: dict[str, Callable[[], int]] = {
     "long-waiting runs": long_waiting,
     "finished runs delivered": deliver,
     "days of usage written": usage.fold,
+    "owners told of budgets": tell_owners,
 }
 SELDOM: dict[str, Callable[[], int]] = {
     "orphaned holds": orphaned_holds,

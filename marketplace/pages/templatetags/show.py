@@ -207,3 +207,24 @@ def spaced(number: int) -> str:
 def shown(nano: int) -> str:
     """Money where only plain text can stand."""
     return amounts.shown(nano)
+
+
+@register.filter
+def plainly(nano: int | None) -> str:
+    """An exact amount in a text without markup."""
+    return "none" if nano is None else amounts.plain(nano)
+
+
+@register.filter
+def budget_for(kind: str) -> str:
+    return words.BUDGETS[kind]
+
+
+@register.filter
+def budget_when(period: str) -> str:
+    return words.PERIODS[period]
+
+
+@register.filter
+def budget_period(period: str) -> str:
+    return {"day": "daily", "month": "monthly", "total": "whole"}[period]

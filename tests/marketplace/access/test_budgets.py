@@ -12,12 +12,13 @@ from django.utils import timezone
 from marketplace import errors
 from marketplace.access import budget as budgets
 from marketplace.access.attribution import Attribution
+from marketplace.access.check import INVARIANTS as OF_BUDGETS
 from marketplace.access.models import Budget, BudgetAlert, Spending
 from marketplace.accounts.models import Team
 from marketplace.catalog.models import Release
 from marketplace.ledger.balance import balance
 from marketplace.ledger.capture import Share, captured, close, in_review, voided
-from marketplace.ledger.check import check
+from marketplace.ledger.check import INVARIANTS, findings
 from marketplace.ledger.models import Hold
 from marketplace.ledger.refund import refund
 from marketplace.metering.offer import load_offers
@@ -55,6 +56,11 @@ def admit(*items: dict[str, Any]) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(ADMIT_SQL, [orjson.dumps(list(items)).decode()])
         return [row[1] for row in cursor.fetchall()]
+
+
+def check() -> list[str]:
+    """What is violated, of the ledger and of budgets."""
+    return [found.said for found in findings(INVARIANTS | OF_BUDGETS) if found.count]
 
 
 def counted(budget: Budget, subject: str = "") -> tuple[int, int]:

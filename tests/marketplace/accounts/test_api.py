@@ -47,7 +47,7 @@ def test_a_key_makes_no_key_that_can_do_more(web: Client, ada: Person, ben: Pers
 
     assert (wider.status, wider.error["scope"]) == (403, "run")
     assert like.status == 201
-    assert (ended.status, ended.error["scope"]) == (403, "run")
+    assert (ended.status, ended.error["scope"]) == (403, "manage")
     assert not ApiKey.objects.exclude(revoked_at=None).exists()
 
 
