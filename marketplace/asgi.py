@@ -29,7 +29,7 @@ class Web:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.live(receive, send)
-        elif self.hot and is_hot(scope["path"]):
+        elif self.hot and (scope["type"] == "websocket" or is_hot(scope["path"])):
             await self.hot(scope, receive, send)
         elif scope["path"].startswith("/static/"):
             await assets.serve(scope, send)

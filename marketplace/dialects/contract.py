@@ -107,7 +107,7 @@ class Desk(Protocol):
         """Raises NotAuthenticated, NotAllowed."""
         ...
 
-    async def holder(self, key_id: UUID, needs: Scope) -> Caller:
+    async def holder(self, request: Request, key_id: UUID, needs: Scope) -> Caller:
         """Whom a token speaks for that was made with this key. Raises as `caller` does."""
         ...
 
@@ -193,6 +193,33 @@ class Route:
     streams: bool = False
 
 
+class Socket(Protocol):
+    """A websocket. request: its handshake."""
+
+    @property
+    def request(self) -> Request: ...
+
+    async def accept(self) -> None: ...
+
+    async def receive(self) -> bytes | str | None:
+        """The next message; None once the other side is gone."""
+        ...
+
+    async def send(self, message: bytes | str) -> None:
+        """To nobody where the other side is gone."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRoute:
+    """A path as a Route's, and who talks there until it returns."""
+
+    pattern: str
+    talk: Callable[..., Awaitable[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Surface:
     """A dialect as the hot path serves it: what lies below its prefixes, and how it says errors.
@@ -206,3 +233,4 @@ class Surface:
     refused: Callable[[KinoraError], Reply]
     stamps: tuple[str, ...] = ("request-id",)
     allowed: Callable[[Allowance], dict[str, str]] = Allowance.headers
+    sockets: tuple[SocketRoute, ...] = ()

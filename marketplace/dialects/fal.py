@@ -12,6 +12,9 @@ from marketplace import body, errors, ids
 from marketplace.dialects import fal_bodies as bodies
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
 from marketplace.dialects.fal_proxy import Proxy
+from marketplace.dialects.fal_realtime import ROUTES as REALTIME
+from marketplace.dialects.fal_realtime import SOCKETS
+from marketplace.dialects.fal_storage import LIFECYCLES, lifecycle
 from marketplace.dialects.fal_storage import ROUTES as STORAGE
 from marketplace.dialects.submission import Wish, start
 from marketplace.runs.view import TERMINAL
@@ -61,9 +64,14 @@ async def begun(desk: Desk, request: Request, model: str, *, waits: bool) -> Row
         waits=waits,
         priority=priority(request),
         start_by=start_by(request),
+        kept=lifecycle(request) if wants(request, *LIFECYCLES) else None,
         most_attempts=1 if request.headers.get("x-fal-no-retry", "").lower() in YES else None,
     )
     return (await start(desk, request, wish)).row
+
+
+def wants(request: Request, *names: str) -> bool:
+    return any(name in request.headers for name in names)
 
 
 def priority(request: Request) -> int:
@@ -233,7 +241,11 @@ OWN = (
     Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
     Route("POST", "/fal/queue/{model:path}", submit),
 )
-ROUTES = (*STORAGE, *OWN)
+ROUTES = (*STORAGE, *REALTIME, *OWN)
 SURFACE = Surface(
-    ("/fal/",), (*ROUTES, *Proxy(ROUTES).routes), bodies.refused, stamps=(bodies.REQUEST_ID,)
+    ("/fal/",),
+    (*ROUTES, *Proxy(ROUTES).routes),
+    bodies.refused,
+    stamps=(bodies.REQUEST_ID,),
+    sockets=SOCKETS,
 )

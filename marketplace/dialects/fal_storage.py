@@ -80,12 +80,14 @@ async def bearer(desk: Desk, request: Request) -> Caller:
     if ":" not in presented:
         return await desk.caller(request, needs="run")
     key_id, _ = tokens.read(presented, use=USE)
-    return await desk.holder(key_id, needs="run")
+    return await desk.holder(request, key_id, needs="run")
 
 
 def lifecycle(request: Request) -> Lifetime:
-    """How long the caller wants it kept. Raises InvalidInput; who else may see it is not a choice:
-    a file is private to those who have its address."""
+    """How long the caller wants a file kept, or a run's outputs. Raises InvalidInput.
+
+    Who else may see it is not a choice: a file is private to those who have its address.
+    """
     name = next((name for name in LIFECYCLES if name in request.headers), "")
     said = parsed(request.headers[name], name) if name else {}
     return lifetime(media=said.get(EXPIRES), param=EXPIRES)

@@ -18,7 +18,7 @@ class Router:
         self.patterns: dict[re.Pattern[str], Methods] = {}
         for route in routes:
             if "{" in route.pattern:
-                pattern = re.compile(PARAMETER.sub(group, route.pattern))
+                pattern = compiled(route.pattern)
                 self.patterns.setdefault(pattern, {})[route.method] = route
             else:
                 self.plain.setdefault(route.pattern, {})[route.method] = route
@@ -31,6 +31,10 @@ class Router:
             if match := pattern.fullmatch(path):
                 return chosen(methods, method), match.groupdict()
         raise NotFound("There is no such address.")
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(PARAMETER.sub(group, pattern))
 
 
 def group(parameter: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from marketplace.access import attribution
-from marketplace.dialects.contract import Admitted, Desk, Request
+from marketplace.dialects.contract import Admitted, Caller, Desk, Request
 from marketplace.dialects.native import idempotency_key
 from marketplace.dialects.vocabulary import fitted, reworded
 from marketplace.errors import InvalidInput
@@ -39,9 +39,14 @@ class Wish:
     kept: Lifetime | None = None
 
 
-async def start(desk: Desk, request: Request, wish: Wish) -> Admitted:
-    """Admit a run. Raises Unfit for an argument, Kinora's errors for the rest."""
-    caller = await desk.caller(request, needs="run")
+async def start(
+    desk: Desk, request: Request, wish: Wish, *, caller: Caller | None = None
+) -> Admitted:
+    """Admit a run. caller: where the request's own header does not say it.
+
+    Raises Unfit for an argument, Kinora's errors for the rest.
+    """
+    caller = caller or await desk.caller(request, needs="run")
     offer = named(await desk.offers(), wish.model)
     fit = fitted(offer, wish.arguments)
     admission = prepare(

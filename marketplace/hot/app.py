@@ -11,7 +11,7 @@ from marketplace.dialects import fal, huggingface, native, native_files, openai,
 from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
 from marketplace.dialects.routing import Router
 from marketplace.errors import KinoraError
-from marketplace.hot import wire
+from marketplace.hot import sockets, wire
 from marketplace.hot.desk import HotDesk
 from marketplace.hot.routes import Surfaces, prefixes
 from marketplace.hot.wire import Receive, Scope, Send
@@ -51,6 +51,11 @@ class Hot:
         self.surfaces = Surfaces(SURFACES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await sockets.serve(self.desk, SURFACES, scope, receive, send)
+        return await self.answer(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ids.public("req", ids.uuid7())
         surface, router = self.surfaces.find(scope["path"])
         trail = Trail(left=partial(wire.left, receive))

@@ -82,9 +82,10 @@ class HotDesk:
             request.trail.counted = True
             request.trail.allowance = self.limiter.take(caller.team_id, kind)
 
-    async def holder(self, key_id: UUID, needs: Scope) -> Caller:
+    async def holder(self, request: Request, key_id: UUID, needs: Scope) -> Caller:
         caller = await self.cache.holder(key_id)
         authorise(scopes=caller.scopes, needs=needs)
+        self.count(request, caller)
         return caller
 
     async def offers(self) -> Mapping[str, Offer]:

@@ -139,6 +139,12 @@ def local(name: str) -> Iterator[Path]:
         yield copy.finish()
 
 
+def content(name: str) -> bytes:
+    """All bytes of a file; for those that fit into memory."""
+    with local(name) as file:
+        return file.read_bytes()
+
+
 def delete(name: str) -> None:
     """Delete a file, and the folders that it leaves empty. Repeats safely."""
     default_storage.delete(name)

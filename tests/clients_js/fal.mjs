@@ -1,6 +1,7 @@
 // Every flow of fal's client, unmodified, each told as JSON: `node fal.mjs` with KINORA_URL,
 // KINORA_KEY and KINORA_OTHER_KEY. A flow that throws tells what its caller would catch.
 import { createFalClient } from "@fal-ai/client";
+import { WebSocket } from "ws";
 
 const { KINORA_URL, KINORA_KEY, KINORA_OTHER_KEY } = process.env;
 const STILL = "rehearsal/still";
@@ -97,6 +98,32 @@ const flows = {
     const input = QUICK;
     const options = { input, headers: { "x-kinora-max-cost": "0.001" } };
     return caught(fal.queue.submit(STILL, options));
+  },
+  // Its websocket goes to fal's own host, whatever it is told; a global WebSocket moves it.
+  async realtime() {
+    globalThis.WebSocket = class extends WebSocket {
+      constructor(url) {
+        super(url.replace("wss://fal.run", `${KINORA_URL.replace("http", "ws")}/fal/run`));
+        this.binaryType = "arraybuffer";
+      }
+    };
+    const results = [];
+    const errors = [];
+    const connection = fal.realtime.connect("kinora/glyph", {
+      throttleInterval: 0,
+      onResult: (result) => results.push(result),
+      onError: (error) => errors.push(error.message),
+    });
+    const until = async (done) => {
+      while (!done()) await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    connection.send(SMALL);
+    await until(() => results.length === 1);
+    connection.send({ ...SMALL, steps: 999 });
+    await until(() => errors.length === 1);
+    connection.close();
+    const [{ content, width }] = results[0].images;
+    return { width, bytes: content.length, prompt: results[0].prompt, error: errors[0] };
   },
   async upload() {
     const pixel =

@@ -82,6 +82,13 @@ def test_keys_teams_and_caps(told: Told) -> None:
     assert told["noMoney"]["status"] == 403
 
 
+def test_a_realtime_session_gives_frames_and_complaints(told: Told) -> None:
+    found = told["realtime"]
+    assert (found["width"], found["prompt"]) == (64, "tomato")
+    assert found["bytes"] > 100
+    assert found["error"].startswith("INVALID_INPUT: ")
+
+
 def test_uploads_of_both_sizes(told: Told) -> None:
     assert (told["upload"]["type"], told["upload"]["size"]) == ("image/png", 70)
     assert told["largeUpload"] == 120_000_044

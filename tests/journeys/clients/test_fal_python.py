@@ -14,7 +14,7 @@ import fal_client
 import psycopg
 import pytest
 from fal_client import AsyncClient, Completed, InProgress, Queued, SyncClient
-from fal_client.client import FalClientHTTPError, FalClientTimeoutError
+from fal_client.client import FalClientHTTPError, FalClientTimeoutError, RealtimeError
 from PIL import Image
 
 from marketplace.dialects.fal_bodies import refused
@@ -134,6 +134,32 @@ def test_the_asynchronous_client_runs_and_subscribes(fal: SyncClient, stack: Sta
             await (await client._client).aclose()
 
     assert [len(found["images"]) for found in asyncio.run(both())] == [1, 1]
+
+
+def test_a_realtime_session_answers_each_prompt_with_a_frame(fal: SyncClient) -> None:
+    with fal.realtime(GLYPH) as session:
+        for prompt in ("tomato", "red heart"):
+            session.send({**SMALL, "prompt": prompt})
+            told = session.recv() or {}
+            assert told["prompt"] == prompt
+            picture = Image.open(io.BytesIO(told["images"][0]["content"]))
+            assert picture.size == (64, 64)
+        session.send({**SMALL, "steps": 999})
+        with pytest.raises(RealtimeError, match="at most 50"):
+            session.recv()
+
+
+def test_a_realtime_session_with_a_key_and_without_a_token(fal: SyncClient, stack: Stack) -> None:
+    async def talk() -> dict[str, Any]:
+        client = AsyncClient(key=stack.key)
+        try:
+            async with client.realtime(GLYPH, use_jwt=False) as session:
+                await session.send(SMALL)
+                return await session.recv() or {}
+        finally:
+            await (await client._client).aclose()
+
+    assert asyncio.run(talk())["images"][0]["content"].startswith(b"\x89PNG")
 
 
 # ── failure ───────────────────────────────────────────────────────────────────────────────────
