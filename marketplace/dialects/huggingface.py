@@ -29,7 +29,9 @@ async def infer(desk: Desk, request: Request, model: str) -> Reply:
     if not isinstance(said.get("inputs"), str):
         raise errors.InvalidInput("inputs must be text: the prompt.", param="inputs")
     offer = await desk.offer(model)
-    wish = Wish(model=offer.full_name, arguments={"prompt": said["inputs"], **parameters})
+    wish = Wish(
+        model=offer.full_name, arguments={"prompt": said["inputs"], **parameters}, waits=True
+    )
     row = (await start(desk, request, wish)).row
     if row["state"] not in TERMINAL:
         row = await desk.finished(UUID(row["id"]), LONGEST_RUN) or row

@@ -74,7 +74,7 @@ async def begun(desk: Desk, request: Request, said: Asked) -> Row:
             said.plain(name, values)
     said.plain("output_format", (extension(offer), "auto"))
     user = said.taken("user") or said.taken("safety_identifier")
-    wish = Wish(model=offer.full_name, arguments=said.rest(), user=user)
+    wish = Wish(model=offer.full_name, arguments=said.rest(), user=user, waits=True)
     return (await start(desk, request, wish)).row
 
 

@@ -108,7 +108,7 @@ def by_argument(sent: Form, files: Mapping[str, str]) -> dict[str, list[Part]]:
 
 async def keep(desk: Desk, team_id: UUID, part: Part) -> str:
     """Keep a part as a file of the team; gives its id, which inputs may name."""
-    wish = accept.wish(team_id, lifetime(), name=part.name)
+    wish = accept.wish(team_id, lifetime(), name=part.name, param=part.field)
     return (await desk.files.accept(part.incoming, wish)).public_id
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from marketplace import body, errors, ids
 from marketplace.dialects import replicate_catalog as catalog
+from marketplace.dialects import replicate_files
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
 from marketplace.dialects.submission import Wish, start
 from marketplace.dialects.vocabulary import Unfit
@@ -90,7 +91,8 @@ async def predicted(desk: Desk, request: Request, said: Row, model: str) -> Repl
             "Cancel-After is not supported; cancel the prediction itself.", param="Cancel-After"
         )
     wait = patience(request.headers.get("prefer"))
-    admitted = await start(desk, request, Wish(model, arguments, webhooks=told_to(said)))
+    wish = Wish(model, arguments, webhooks=told_to(said), waits=wait > 0)
+    admitted = await start(desk, request, wish)
     row = admitted.row
     if wait and row["state"] not in TERMINAL:
         row = await desk.finished(UUID(row["id"]), wait) or row
@@ -299,5 +301,6 @@ ROUTES = (
     Route("POST", "/replicate/v1/deployments/{owner}/{name}/predictions", create_for_model),
     Route("GET", "/replicate/v1/streams/{ticket}", stream),
     *catalog.ROUTES,
+    *replicate_files.ROUTES,
 )
 SURFACE = Surface(("/replicate/",), ROUTES, refused)

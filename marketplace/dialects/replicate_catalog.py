@@ -258,6 +258,11 @@ async def account(desk: Desk, request: Request) -> Reply:
     )
 
 
+async def webhook_secret(desk: Desk, request: Request) -> Reply:
+    caller = await desk.caller(request, needs="read")
+    return Reply({"key": await desk.webhook_secret(caller.team_id)})
+
+
 def closed(what: str) -> Callable[..., Any]:
     async def refuse(desk: Desk, request: Request, **_path: str) -> Reply:
         await desk.caller(request, needs="read")
@@ -287,4 +292,5 @@ ROUTES = (
     Route("GET", "/replicate/v1/collections/{slug}", collection),
     Route("GET", "/replicate/v1/hardware", hardware),
     Route("GET", "/replicate/v1/account", account),
+    Route("GET", "/replicate/v1/webhooks/default/secret", webhook_secret),
 )

@@ -165,3 +165,22 @@ def test_a_wrong_key_is_told_so(stack: Stack) -> None:
     ):
         client.models.list()
     assert fault.value.code == "invalid_api_key"
+
+
+def test_a_picture_goes_along_with_a_clip(client: openai.OpenAI) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "teal").save(picture, "PNG")
+    made = client.videos.create_and_poll(
+        model="rehearsal/animate", prompt="a", seconds="1",  # type: ignore[arg-type]
+        input_reference=("first.png", picture.getvalue(), "image/png"), extra_body=QUICK,
+    )  # fmt: skip
+    assert made.status == "completed"
+
+
+def test_what_is_no_picture_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as fault:
+        client.videos.create(
+            model="rehearsal/animate", prompt="a",
+            input_reference=("first.png", b"<html></html>", "image/png"), extra_body=QUICK,
+        )  # fmt: skip
+    assert fault.value.param == "input_reference"

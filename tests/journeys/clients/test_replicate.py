@@ -4,11 +4,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
+from replicate.webhook import Webhooks
 
+from tests.receiver import receiving
 from tests.running import Stack
 
 STILL = {"prompt": "a paper lantern", "latency_ms": 0}
@@ -154,3 +158,39 @@ def test_a_deployment_predicts(client: Client) -> None:
     made = client.deployments.predictions.create("rehearsal/still", input=STILL)
     made.wait()
     assert made.status == "succeeded"
+
+
+def test_a_file_goes_along_and_is_read_back(client: Client, tmp_path: Path) -> None:
+    picture = tmp_path / "first.png"
+    Image.new("RGB", (64, 64), "teal").save(picture)
+    kept = client.files.create(picture)
+    assert (kept.name, kept.content_type, kept.size) == (
+        "first.png",
+        "image/png",
+        picture.stat().st_size,
+    )
+    assert client.files.get(kept.id).checksums == kept.checksums
+    with picture.open("rb") as file:
+        asked = {"image": file, "seconds": 1, "latency_ms": 0}
+        assert "/media/" in str(client.run("rehearsal/animate", input=asked))
+    assert client.files.delete(kept.id)
+    with pytest.raises(ReplicateError) as fault:
+        client.files.get(kept.id)
+    assert fault.value.status == 404
+
+
+def test_webhooks_tell_a_prediction_as_the_client_verifies_them(client: Client) -> None:
+    with receiving() as hooks:
+        made = client.models.predictions.create(
+            "rehearsal/still",
+            input=STILL,
+            webhook=hooks.url(),
+            webhook_events_filter=["start", "completed"],
+        )
+        told = hooks.wait(2)
+    secret = client.webhooks.default.secret()
+    for one in told:
+        Webhooks.validate(headers=one.headers, body=one.body.decode(), secret=secret)
+    assert {one.json["id"] for one in told} == {made.id}
+    assert told[-1].json["status"] == "succeeded"
+    assert told[0].id != told[1].id

@@ -1,0 +1,92 @@
+// Every flow of Replicate's client, unmodified, each told as JSON: `node replicate.mjs` with
+// KINORA_URL, KINORA_KEY and KINORA_OTHER_KEY. A flow that throws tells what its caller catches.
+import Replicate from "replicate";
+
+const { KINORA_URL, KINORA_KEY, KINORA_OTHER_KEY } = process.env;
+const STILL = "rehearsal/still";
+const QUICK = { prompt: "a paper lantern", latency_ms: 0 };
+const NOBODYS = "run_01m7x3yvyte9sagyvwwf6hge6p";
+
+const client = (auth) => new Replicate({ auth, baseUrl: `${KINORA_URL}/replicate/v1` });
+const replicate = client(KINORA_KEY);
+
+const caught = async (promise) => {
+  try {
+    return { value: await promise };
+  } catch (error) {
+    return { name: error.name, message: error.message, status: error.response?.status };
+  }
+};
+const started = (input) => replicate.predictions.create({ model: STILL, input });
+
+const flows = {
+  run: () => replicate.run(STILL, { input: { ...QUICK, num_outputs: 2 } }).then(String),
+  block: () => replicate.run(STILL, { input: QUICK, wait: { mode: "block", timeout: 5 } }).then(String),
+  async progress() {
+    const seen = [];
+    const input = { ...QUICK, latency_ms: 700 };
+    await replicate.run(STILL, { input }, (prediction) => seen.push(prediction.status));
+    return [...new Set(seen)];
+  },
+  async version() {
+    const { latest_version: latest } = await replicate.models.get("rehearsal", "still");
+    const versions = await replicate.models.versions.list("rehearsal", "still");
+    const output = await replicate.run(`${STILL}:${latest.id}`, { input: QUICK });
+    return { same: versions.results[0].id === latest.id, outputs: output.length };
+  },
+  async deployment() {
+    const made = await replicate.deployments.predictions.create("rehearsal", "still", { input: QUICK });
+    return (await replicate.wait(made)).status;
+  },
+  failure: () => caught(replicate.run(STILL, { input: { ...QUICK, behaviour: "fail" } })),
+  validation: () => caught(replicate.run(STILL, { input: { ...QUICK, num_outputs: 9 } })),
+  async cancelled() {
+    const made = await started({ ...QUICK, latency_ms: 20_000 });
+    await replicate.predictions.cancel(made.id);
+    const ended = await replicate.wait(await replicate.predictions.get(made.id));
+    const again = await replicate.predictions.cancel(made.id);
+    return [ended.status, again.status];
+  },
+  async stream() {
+    const events = [];
+    for await (const event of replicate.stream(STILL, { input: QUICK })) events.push(event.event);
+    return events.filter((event) => event !== "logs");
+  },
+  async pages() {
+    await started(QUICK);
+    const found = [];
+    for await (const page of replicate.paginate(replicate.predictions.list)) found.push(page.length);
+    return found.length >= 1 && found.every((size) => size <= 100);
+  },
+  async search() {
+    const found = await replicate.models.search("glyph");
+    return found.results.map((model) => `${model.owner}/${model.name}`);
+  },
+  async catalog() {
+    const models = await replicate.models.list();
+    const collections = await replicate.collections.list();
+    const hardware = await replicate.hardware.list();
+    const account = await replicate.accounts.current();
+    return {
+      models: models.results.length,
+      collections: collections.results.map((found) => found.slug),
+      hardware: hardware.map((found) => found.sku),
+      account: account.name,
+    };
+  },
+  wrongKey: () => caught(client("r8_wrong").models.list()),
+  async stranger() {
+    const { id } = await started(QUICK);
+    const told = [];
+    for (const wanted of [id, NOBODYS]) {
+      const { status, message } = await caught(client(KINORA_OTHER_KEY).predictions.get(wanted));
+      told.push([status, message.replaceAll(wanted, "")]);
+    }
+    return told;
+  },
+};
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(flows);
+const told = wanted.map(async (name) => [name, await caught(flows[name]())]);
+console.log(JSON.stringify(Object.fromEntries(await Promise.all(told))));
+process.exit(0);
