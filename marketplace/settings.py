@@ -236,6 +236,7 @@ RATES = {
     "read": (env.integer("KINORA_READS_PER_SECOND", 500), env.integer("KINORA_READ_BURST", 5000)),
 }
 BODY_BYTES = 1_000_000  # largest JSON body
+INLINE_BYTES = 16_000_000  # the same with a key on the hot path: 10 MB of files as data: URIs
 BODY_DEPTH = 32
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
 

@@ -18,7 +18,7 @@ from marketplace.media import accept
 from marketplace.media.form import Form, Part, form
 from marketplace.media.lifetime import lifetime
 
-JSON_BYTES: int = settings.BODY_BYTES
+JSON_BYTES: int = settings.INLINE_BYTES
 MULTIPART = "multipart/form-data"
 TRUTH = {"true": True, "false": False, True: True, False: False}
 
@@ -113,12 +113,12 @@ async def keep(desk: Desk, team_id: UUID, part: Part) -> str:
 
 
 async def whole(request: Request) -> bytes:
-    found = b""
+    found = bytearray()
     async for chunk in chunks(request):
         found += chunk
         if len(found) > JSON_BYTES:
             raise TooLarge(f"The body is larger than {JSON_BYTES:,} bytes.", param="body")
-    return found
+    return bytes(found)
 
 
 def chunks(request: Request) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Heads = list[tuple[bytes, bytes]]
 BODY_BYTES: int = settings.BODY_BYTES
+INLINE_BYTES: int = settings.INLINE_BYTES
 
 
 async def read(scope: Scope, receive: Receive, trail: Trail, *, streams: bool) -> Request:
@@ -34,15 +35,17 @@ async def read(scope: Scope, receive: Receive, trail: Trail, *, streams: bool) -
 
 
 async def whole_body(headers: dict[str, str], receive: Receive) -> bytes:
+    """A body with a key may carry small files inside, as `data:` URIs. Raises TooLarge."""
+    most = INLINE_BYTES if "authorization" in headers else BODY_BYTES
     declared = headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > BODY_BYTES:
-        raise too_large()
-    body = b""
+    if declared.isdigit() and int(declared) > most:
+        raise too_large(most)
+    body = bytearray()
     async for chunk in chunks(receive):
         body += chunk
-        if len(body) > BODY_BYTES:
-            raise too_large()
-    return body
+        if len(body) > most:
+            raise too_large(most)
+    return bytes(body)
 
 
 async def chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -56,8 +59,8 @@ async def chunks(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-def too_large() -> TooLarge:
-    return TooLarge(f"The body is larger than {BODY_BYTES:,} bytes.", param="body")
+def too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {most:,} bytes.", param="body")
 
 
 def left(receive: Receive) -> bool:
