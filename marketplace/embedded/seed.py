@@ -1,4 +1,4 @@
-"""What a fresh stack holds: three releases with prices, a pool with a worker, two teams with keys.
+"""What a fresh stack holds: four releases with prices, a pool with a worker, two teams with keys.
 
 Everything repeats safely. Secrets that people need again are kept under DATA/secrets.
 """

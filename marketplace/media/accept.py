@@ -77,8 +77,9 @@ def looked_at(incoming: store.Incoming, wish: Wish) -> Measures:
     try:
         measures = decoders.mine.probe(incoming.finish())
     except ProbeFailed as fault:
+        reason = str(fault).partition(" (")[0]  # which error a decoder threw is for our log
         raise InvalidInput(
-            f"{wish.param} cannot be used: {fault}. {welcome(wish.kinds)}", param=wish.param
+            f"{wish.param} cannot be used: {reason}. {welcome(wish.kinds)}", param=wish.param
         ) from None
     if measures.kind not in wish.kinds:
         found = f"{wish.param} is {measures.content_type}."

@@ -15,7 +15,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 MEMORY_BYTES = 1536 * 1024 * 1024
 OPEN_FILES = 64
@@ -174,6 +174,8 @@ def answer(line: str) -> dict[str, Any]:
         return {"found": probe(Path(json.loads(line)))}
     except Unusable as error:
         return {"unusable": str(error)}
+    except UnidentifiedImageError:
+        return {"unusable": "it is no picture, film or sound that we know"}
     except MemoryError:
         return {"unusable": "it takes too much memory to decode"}
     except Exception as error:  # whatever a decoder throws

@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 
 from marketplace.errors import InvalidInput
+from marketplace.metering.file_inputs import kinds_of
 from marketplace.metering.inputs import in_order
 from marketplace.metering.limit import cost_limit
 
@@ -19,6 +20,18 @@ LONG = 500  # a text that may be longer than this gets a text area
 
 class UnknownInputError(Exception):
     """A schema property that no field can draw."""
+
+
+class MediaField(forms.CharField):
+    """A file: its address or id; the page sends a chosen one to the store and fills that in.
+
+    accepts: what a browser's chooser offers.
+    """
+
+    def __init__(self, takes: tuple[str, ...], **named: Any) -> None:
+        hint = {"placeholder": "https://… or a file of yours", "autocomplete": "off"}
+        super().__init__(widget=forms.TextInput(attrs=hint), **named)
+        self.accepts = ",".join(f"{kind}/*" if "/" not in kind else kind for kind in takes)
 
 
 def named(name: str, prop: Property) -> dict[str, Any]:
@@ -38,6 +51,8 @@ def choice(name: str, prop: Property) -> forms.Field:
 
 
 def text(name: str, prop: Property) -> forms.Field:
+    if takes := kinds_of(prop):
+        return MediaField(takes, **named(name, prop))
     if prop.get("format") == "uri":
         return forms.URLField(assume_scheme="https", **named(name, prop))
     long = name == "prompt" or prop.get("maxLength", LONG + 1) > LONG
