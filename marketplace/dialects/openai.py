@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 
 from marketplace import body, errors
-from marketplace.dialects import openai_errors, openai_videos
+from marketplace.dialects import openai_errors, openai_videos, openai_webhooks
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
 from marketplace.dialects.openai_errors import failure
 from marketplace.dialects.openai_forms import Asked, asked
@@ -205,6 +205,7 @@ ROUTES = (
     Route("GET", "/v1/models", models),
     Route("GET", "/v1/models/{model:path}", model),
     *openai_videos.ROUTES,
+    *openai_webhooks.ROUTES,
 )
 SURFACE = Surface(
     ("/v1/",), ROUTES, openai_errors.refused, ("x-request-id",), openai_errors.allowed

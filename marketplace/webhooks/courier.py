@@ -10,9 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from psycopg_pool import PoolTimeout
 
 from marketplace.webhooks import queue, schedule, sign
@@ -20,6 +19,7 @@ from marketplace.webhooks.post import Answer, Post
 from marketplace.webhooks.queue import Result
 from marketplace.webhooks.schemes import FINISHED, RANKS
 from marketplace.webhooks.sign import Parcel
+from marketplace.webhooks.threads import asked
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ PER_HOST = 16
 TICK = 0.5  # seconds between two looks where nothing is heard
 AWAY_SECONDS = 0.5
 FAREWELL = 3.0  # seconds that tries in hand get when the process ends
-T = TypeVar("T")
 
 
 class Courier:
@@ -116,15 +115,3 @@ def judged(parcel: Parcel, answer: Answer) -> Result:
         error=answer.error,
         answer=answer.excerpt,
     )
-
-
-async def asked(question: Callable[[], T]) -> T:
-    """Ask the database in a thread; its connection goes back to the pool."""
-
-    def ask() -> T:
-        try:
-            return question()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(ask)

@@ -98,10 +98,10 @@ def secret(endpoint: Endpoint) -> str:
 
 
 @transaction.atomic
-def rotate(*, endpoint: Endpoint) -> str:
-    """Turn the secret; the one before signs beside the new one for a day. Gives the new one."""
+def rotate(*, endpoint: Endpoint, keep: bool = True) -> str:
+    """Turn the secret and give the new one. keep: the one before signs beside it for a day."""
     locked = Endpoint.objects.select_for_update().get(id=endpoint.id)
-    locked.generation += 1
+    locked.generation += 1 if keep else 2  # one that nobody has seen signs for nobody
     locked.rotated_at = timezone.now()
     locked.save(update_fields=["generation", "rotated_at"])
     endpoint.refresh_from_db()
@@ -133,20 +133,34 @@ def remove(*, endpoint: Endpoint) -> None:
     endpoint.delete()
 
 
-def send_test(*, endpoint: Endpoint) -> Delivery:
-    """Queue an event that says nothing but that it works. Raises Conflict where it is disabled."""
+def send_test(*, endpoint: Endpoint, word: str = TEST) -> Delivery:
+    """Queue an event that says nothing but that it works. word: the type that it has.
+
+    Raises Conflict where the endpoint is disabled.
+    """
     if endpoint.disabled_at:
         raise Conflict("This endpoint is disabled. Enable it first.")
-    event = Event(ids.public("evt", ids.uuid7()), TEST, timezone.now())
-    said = {"endpoint": endpoint.public_id, "message": "It works."}
+    event = Event(ids.public("evt", ids.uuid7()), word, timezone.now())
     item = queue.delivery(
         team_id=str(endpoint.team_id),
         endpoint_id=str(endpoint.id),
         target=f"endpoint:{endpoint.id}",
         url=endpoint.url,
-        scheme="standard",
+        scheme=schemes.TYPES.get(word, "standard"),
         event=event,
-        body=orjson.dumps({"type": TEST, "timestamp": event.at, "data": said}),
+        body=orjson.dumps(sample(endpoint, event)),
     )
     queue.queue([item])
     return Delivery.objects.get(id=item["id"])
+
+
+def sample(endpoint: Endpoint, event: Event) -> dict[str, Any]:
+    """The body of a test, with the fields that receivers of either kind look at."""
+    return {
+        "id": event.id,
+        "object": "event",
+        "created_at": int(event.at.timestamp()),
+        "type": event.type,
+        "timestamp": event.at,
+        "data": {"id": "test", "endpoint": endpoint.public_id, "message": "It works."},
+    }
