@@ -20,7 +20,8 @@ from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
 from marketplace.metering.limit import cost_limit
 from marketplace.metering.models import Quote
-from marketplace.metering.offer import Offer, load_offers, named
+from marketplace.metering.offer import Offer, Present, load_offers, named
+from marketplace.metering.quote import PriceLines
 from marketplace.metering.units import unit_of
 from marketplace.money import Money
 
@@ -56,6 +57,11 @@ PRICED: dict[str, Any] = {
     **EVIDENCE,
     "lines": {"type": "array", "items": PRICE_LINE},
     "outcomes": {"type": "array", "items": OUTCOME},
+}
+PRICED["announced"] = {
+    "type": ["object", "null"],
+    "description": "The version that follows, and from when on.",
+    "properties": {**EVIDENCE, "lines": {"type": "array", "items": PRICE_LINE}},
 }
 PRICE = {"type": "object", "properties": PRICED}
 PRICE_LIST = {
@@ -212,22 +218,28 @@ def own(request: Request, offer: Offer) -> Offer:
 
 
 def price(offer: Offer) -> dict[str, Any]:
-    """The price that the caller pays, and what its version says."""
+    """The price that the caller pays, what its version says, and what comes after it."""
+    later = offer.upcoming
     return {
-        **evidence(offer),
-        "lines": [{**line, "label": unit_of(line["unit"]).label} for line in offer.price_lines],
+        **evidence(offer.price),
+        "lines": labelled(offer.price_lines),
+        "announced": later and {**evidence(later), "lines": labelled(later.lines)},
         "outcomes": outcomes.table(offer.price.policy),
     }
 
 
-def evidence(offer: Offer) -> dict[str, Any]:
+def labelled(lines: PriceLines) -> list[dict[str, Any]]:
+    return [{**line, "label": unit_of(line["unit"]).label} for line in lines]
+
+
+def evidence(version: Present) -> dict[str, Any]:
     """Which version a price is. digest: SHA-256 of what it says, see docs/prices.md."""
     return {
-        "version": offer.price_version,
-        "segment": offer.price.segment,
-        "currency": offer.currency,
-        "effective_from": offer.price.effective_from,
-        "digest": offer.price.digest,
+        "version": version.version,
+        "segment": version.segment,
+        "currency": version.currency,
+        "effective_from": version.effective_from,
+        "digest": version.digest,
     }
 
 
@@ -251,7 +263,7 @@ def quote_json(quote: Quote, offer: Offer, inputs: Mapping[str, Any]) -> dict[st
         "model": offer.model,
         "release": offer.version,
         "price_version": offer.price_version,
-        "price": evidence(offer),
+        "price": evidence(offer.price),
         "currency": offer.currency,
         "lines": quote.lines,
         "outcomes": outcomes.table(offer.price.policy),

@@ -47,11 +47,11 @@ SELECT row_to_json(offer)::text FROM (
            SELECT json_agg(json_build_object(
                       'id', p.id, 'version', p.version, 'segment', p.segment,
                       'currency', p.currency, 'lines', p.lines, 'policy', p.policy,
-                      'digest', p.digest,
-                      'effective_from', p.effective_from)) AS prices,
-                  bool_or(p.segment = 'list') AS listed
+                      'digest', p.digest, 'effective_from', p.effective_from,
+                      'holds', p.effective_from <= now()) ORDER BY p.effective_from) AS prices,
+                  bool_or(p.segment = 'list' AND p.effective_from <= now()) AS listed
              FROM metering_price p
-            WHERE p.release_id = r.id AND p.currency = 'USD' AND p.effective_from <= now()
+            WHERE p.release_id = r.id AND p.currency = 'USD'
               AND (p.effective_to IS NULL OR p.effective_to > now())) present
      WHERE r.published_at <= now() AND (r.retired_at IS NULL OR r.retired_at > now())
        AND present.listed
@@ -61,7 +61,8 @@ SELECT row_to_json(offer)::text FROM (
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """A price version that holds now. digest: hex, of what it says; effective_from: ISO 8601."""
+    """A price version that holds now, or is announced. digest: hex, of what it says;
+    effective_from: ISO 8601."""
 
     id: int
     version: int
@@ -71,14 +72,20 @@ class Present:
     policy: Policy
     digest: str
     effective_from: str
+    holds: bool
     book: Book
+
+    @property
+    def begins(self) -> datetime:
+        return datetime.fromisoformat(self.effective_from)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A live release at its present price. model: `kinora/glyph`.
 
-    prices: by segment. price: the one of them that counts; the list price until `for_team`.
+    prices, announced: by segment, what holds and what comes next. price, upcoming: those of them
+    that count; the list's until `for_team`.
     """
 
     release_id: int
@@ -93,6 +100,8 @@ class Offer:
     facts: Facts
     prices: Mapping[str, Present]
     price: Present
+    announced: Mapping[str, Present]
+    upcoming: Present | None
     published_at: str
     queue: str
     adapter: str
@@ -134,7 +143,12 @@ class Offer:
         prices another's run.
         """
         price = self.prices[segments.chosen(self.prices, team_id, windows)]
-        return self if price is self.price else replace(self, price=price)
+        later = self.announced.get(segments.chosen(self.announced, team_id, windows))
+        if later and later.segment == segments.LIST != price.segment:
+            later = None  # what the list will be changes nothing for who has another price
+        if price is self.price and later is self.upcoming:
+            return self
+        return replace(self, price=price, upcoming=later)
 
     def quote(self, inputs: Mapping[str, Any]) -> Priced:
         """What a run with these validated inputs costs at most, defaults filled in.
@@ -186,12 +200,20 @@ def compiled(schema: bytes) -> jsonschema_rs.Draft202012Validator:
     )
 
 
+def version(price: dict[str, Any]) -> Present:
+    """A price from its JSON; its instant is spelt as in the text that the digest is of."""
+    begins = datetime.fromisoformat(price["effective_from"]).astimezone(UTC).isoformat()
+    return Present(**price | {"effective_from": begins, "book": book_of(price["lines"])})
+
+
 def read(text: str) -> Offer:
     """An offer from one row of OFFERS_SQL."""
     row = orjson.loads(text)
     schema = row["schema"]
     properties = schema.get("properties", {})
-    prices = {p["segment"]: Present(**p, book=book_of(p["lines"])) for p in row["prices"]}
+    found = [version(price) for price in row["prices"]]
+    prices = {p.segment: p for p in found if p.holds}
+    announced = {p.segment: p for p in reversed(found) if not p.holds}
     facts = Facts(row.pop("timeout_seconds"), row["facts"])
     return Offer(
         **row
@@ -200,6 +222,8 @@ def read(text: str) -> Offer:
             "prices": prices,
             "prediction": row["prediction"] and Fit(**row["prediction"]),
             "price": prices[segments.LIST],
+            "announced": announced,
+            "upcoming": announced.get(segments.LIST),
             "defaults": {name: p["default"] for name, p in properties.items() if "default" in p},
             "validator": compiled(orjson.dumps(schema)),
         }

@@ -139,6 +139,7 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "examples": examples_of([offer]),
         "price": said_price(offer.price_lines),
         "list_price": said_price(offer.prices[LIST].lines) if offer.is_contract else [],
+        "later_price": said_price(offer.upcoming.lines) if offer.upcoming else [],
         "typical": cost(offer, plain(offer.schema)),
         "seconds": usual_seconds(offer),
         "predicted": offer.predicted(plain(offer.schema)),

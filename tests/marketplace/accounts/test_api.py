@@ -103,12 +103,14 @@ def test_models_show_schema_and_price_to_anybody(web: Client, still: Release) ->
     assert [model["id"] for model in listed] == ["rehearsal/still"]
     assert listed[0] == one
     price = still.prices.get()
+    assert one["price"].pop("outcomes")[0]["outcome"] == "succeeded"
     assert one["price"] == {
         "version": 1,
         "segment": "list",
         "currency": "USD",
         "effective_from": price.effective_from.isoformat(),
         "digest": price.digest,
+        "announced": None,
         "lines": [{"unit": "image", "unit_price": "0.002", "label": "image"}],
     }
     assert one["input_schema"]["required"] == ["prompt"]
@@ -130,7 +132,8 @@ def test_a_wrong_quote_stores_nothing(web: Client, ada: Person, still: Release) 
     cases = (
         ({**BODY, "inputs": {}}, "inputs.prompt"),
         ({**BODY, "model": "x"}, "model"),
-        ({**BODY, "max_cost": "1"}, "max_cost"),
+        ({**BODY, "max_cost": "much"}, "max_cost"),
+        ({**BODY, "wait": 1}, "wait"),
     )
     for wish, param in cases:
         answer = web.call("POST", "/api/v1/quotes", wish, key=ada.text)

@@ -1,10 +1,12 @@
 """Every way to a price gives a team its own: catalog, prices, quotes, runs, pages."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
 
 from marketplace.catalog.models import Release
 from marketplace.ledger.models import Hold
@@ -44,6 +46,27 @@ def test_the_catalog_shows_each_team_its_own_price(
         assert one == model
         assert (row["segment"], row["digest"]) == (price.segment, price.digest)
         assert row["lines"][0]["unit_price"] == price.lines[0]["unit_price"]
+
+
+def test_a_rise_is_announced_to_whom_it_concerns(
+    web: Client, ada: Person, cy: Person, still: Release, contract: Price
+) -> None:
+    start = timezone.now() + timedelta(days=20)
+    lines = [{"unit": "image", "unit_price": "0.003"}]
+    dearer = publish(release=still, lines=lines, effective_from=start)
+    for key in (cy.text, None):
+        [row] = web.get("/api/v1/prices", key=key).json["data"]
+        assert row["lines"][0]["unit_price"] == "0.002"
+        assert row["announced"]["version"] == dearer.version
+        assert row["announced"]["effective_from"] == start.isoformat()
+        assert row["announced"]["lines"][0]["unit_price"] == "0.003"
+    page = Browser().get(reverse("model", args=PAGE)).content.decode()
+    assert f"From {start:%-d %B %Y}" in page
+    [row] = web.get("/api/v1/prices", key=ada.text).json["data"]
+    assert row["announced"] is None  # her contract holds
+    own = publish(release=still, lines=lines, segment=contract.segment, effective_from=start)
+    [row] = web.get("/api/v1/prices", key=ada.text).json["data"]
+    assert row["announced"]["digest"] == own.digest
 
 
 def test_a_wrong_key_is_told_so_and_not_shown_the_list(web: Client, contract: Price) -> None:

@@ -63,7 +63,7 @@ def offer() -> Offer:
     )  # fmt: skip
     price = {
         "id": 1, "version": 1, "segment": "list", "currency": "USD", "lines": [], "policy": {},
-        "digest": "", "effective_from": "2026-11-20T00:00:00+00:00",
+        "digest": "", "effective_from": "2026-11-20T00:00:00+00:00", "holds": True,
     }  # fmt: skip
     return read(
         orjson.dumps(

@@ -181,6 +181,20 @@ def test_a_digest_seals_all_that_a_version_says(release: Release) -> None:
         assert seal.digest(**said | {name: other}) != price.digest
 
 
+def test_an_instant_is_spelt_as_it_was_sealed(release: Release) -> None:
+    """PostgreSQL leaves trailing zeros of a second out; the digest is of Python's spelling."""
+    for micros in (0, 434_160, 1):
+        start = timezone.now().replace(microsecond=micros) - timedelta(days=3)
+        price = Price.objects.create(
+            release=release, segment=f"window:w{micros}", version=1, lines=SECOND,
+            effective_from=start,
+        )  # fmt: skip
+        if micros == 0:
+            publish(release=release, lines=SECOND)
+        shown = offer().prices[price.segment].effective_from
+        assert shown == start.isoformat()
+
+
 def test_dearer_hours_and_small_amounts_are_rises_too(release: Release) -> None:
     publish(release=release, lines=[SECOND[0] | {"factors": [OFF_PEAK]}])
     for dearer in (SECOND[0], SECOND[0] | {"factors": [OFF_PEAK], "minimum": "3"}):
