@@ -162,6 +162,10 @@ class Desk(Protocol):
         """End a run that goes on and let its outputs expire now."""
         ...
 
+    async def past(self, asked: tuple[str, list[object]]) -> list[Row]:
+        """What `runs.history.Past` asks for."""
+        ...
+
     async def team(self, team_id: UUID) -> Row:
         """id (public), name."""
         ...

@@ -11,6 +11,7 @@ import orjson
 from marketplace import body, errors, ids
 from marketplace.dialects import fal_bodies as bodies
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
+from marketplace.dialects.fal_platform import ROUTES as PLATFORM
 from marketplace.dialects.fal_proxy import Proxy
 from marketplace.dialects.fal_realtime import ROUTES as REALTIME
 from marketplace.dialects.fal_realtime import SOCKETS
@@ -241,7 +242,7 @@ OWN = (
     Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
     Route("POST", "/fal/queue/{model:path}", submit),
 )
-ROUTES = (*STORAGE, *REALTIME, *OWN)
+ROUTES = (*STORAGE, *REALTIME, *PLATFORM, *OWN)
 SURFACE = Surface(
     ("/fal/",),
     (*ROUTES, *Proxy(ROUTES).routes),

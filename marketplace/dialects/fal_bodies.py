@@ -250,11 +250,14 @@ def problem(error: errors.KinoraError) -> Body:
     return found | {"ctx": {word: allowed}} if word else found
 
 
+QUERY = {"fal_webhook", "limit", "cursor", "start", "end", "timeframe", "endpoint_id"}
+
+
 def place(param: str) -> list[str | int]:
     """Where the fault is: the body's field, or a header's name."""
     if param[:1].isupper():
         return ["header", param.lower()]
-    if param == "fal_webhook":
+    if param in QUERY:
         return ["query", param]
     steps = [step for step in param.split(".") if step]
     return ["body", *(int(step) if step.isdecimal() else step for step in steps)]

@@ -144,6 +144,9 @@ class HotDesk:
         await self.cancel(run_id, team_id)
         await self.database.rows(FORGET_SQL, [run_id, team_id])
 
+    async def past(self, asked: tuple[str, list[object]]) -> list[Row]:
+        return [read(text) for (text,) in await self.database.rows(*asked)]
+
     async def team(self, team_id: UUID) -> Row:
         [(name,)] = await self.database.rows(TEAM_SQL, [team_id])
         return {"id": ids.public("team", team_id), "name": name}
