@@ -84,6 +84,8 @@ def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         **{name: run[name] for name in kept + times},
         "price": {
             "version": row["price_version"],
+            "segment": row["price_segment"],
+            "digest": row["price_digest"],
             "currency": currency,
             "lines": row["price_lines"],
         },

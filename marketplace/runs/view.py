@@ -33,6 +33,7 @@ SELECT row_to_json(v)::text FROM (
            r.cancel_requested_at, r.webhooks,
            h.state AS hold_state, h.currency, h.quoted, h.amount AS held, h.captured,
            h.available_before, p.version AS price_version, p.lines AS price_lines,
+           p.segment AS price_segment, p.digest AS price_digest,
            CASE WHEN g.run_id IS NOT NULL AND r.state = 'running' THEN json_build_object(
                 'stage', g.stage, 'step', g.step, 'steps', g.steps, 'preview', g.preview)
            END AS progress,

@@ -14,7 +14,9 @@ from marketplace.metering import segments
 from marketplace.metering.models import Price, Quote
 from marketplace.metering.publish import publish
 from marketplace.runs.models import Run
+from marketplace.runs.receipt import receipt
 from tests.conftest import PASSWORD, Person
+from tests.marketplace.supply import admit
 from tests.marketplace.web import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +86,17 @@ def test_quotes_and_runs_hold_each_team_to_its_own_price(
             assert web.run(body, key=person.text).json["cost"]["quoted"]["nano"] == nano
         assert {run.price_id for run in Run.objects.filter(team=person.team)} == {price.pk}
         assert {h.amount for h in Hold.objects.filter(team_id=person.team.id)} == {nano}
+
+
+def test_a_receipt_names_the_version_it_was_priced_by(ada: Person, contract: Price) -> None:
+    run = admit(ada, count=2)
+    said = receipt(run, ada.team.id)["price"]
+    assert said["segment"] == contract.segment
+    assert said["digest"] == contract.digest
+    browser = Browser()
+    assert browser.login(email=ada.user.email, password=PASSWORD)
+    page = browser.get(reverse("run", args=[Run.objects.get().public_id]))
+    assert "Your contract price" in page.content.decode()
 
 
 def test_another_teams_quote_is_nobodys(
