@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,16 +15,18 @@ from django.views.decorators.http import require_GET, require_POST
 
 from marketplace import ids
 from marketplace.access.attribution import END_USER, PROJECT
-from marketplace.accounts.models import Team
-from marketplace.errors import NotFound
+from marketplace.accounts.models import Member, Team
+from marketplace.errors import KinoraError, NotFound
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Hold
 from marketplace.pages.team import team_page
 from marketplace.pages.timeline import TERMINAL, timeline
 from marketplace.pages.wheel import lit_leaves
+from marketplace.pages.words import REASONS
 from marketplace.runs import stream_ticket
-from marketplace.runs.models import Progress, Run
+from marketplace.runs.models import Progress, RefundRequest, Run
 from marketplace.runs.receipt import receipt
+from marketplace.runs.refunds import ask
 from marketplace.runs.view import links
 from marketplace.webhooks.models import Delivery
 
@@ -99,6 +103,29 @@ def cancel(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
     return redirect("run", run_id=run_id)
 
 
+@team_page
+@require_POST
+def refund(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
+    """Ask for a refund; what is found at once or later stands on the run's page."""
+    member = Member.objects.filter(team=team, user__email=request.user.get_username()).first()
+    if member is None or member.role == Member.Role.VIEWER:
+        raise PermissionDenied
+    found = ids.private("run", run_id)
+    asked, note = request.POST.get("reason"), request.POST.get("note", "")
+    try:
+        request_of, _ = ask(run=found, team_id=team.id, reason=asked, note=note, user=member.user)
+    except NotFound:
+        raise Http404("There is no such run.") from None
+    except KinoraError as error:
+        messages.error(request, error.message)
+        return redirect("run", run_id=run_id)
+    if request_of.state == RefundRequest.State.GRANTED:
+        messages.success(request, "You have it back: what you told us is what we found.")
+    else:
+        messages.success(request, "A person looks at it and answers here.")
+    return redirect("run", run_id=run_id)
+
+
 def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
     """What the templates of one run show. Raises Http404 alike for another team's and for none."""
     try:
@@ -122,6 +149,8 @@ def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         "amount_due": shown["cost"]["captured"]["nano"],
         "entries_sum": sum(entry["amount"]["nano"] for entry in shown["entries"]),
         "told": told(run_id, team_id),
+        "reasons": REASONS.items(),
+        "may_ask": refundable(shown),
         "again": urlencode(shown["inputs"]),
     }
 
@@ -130,6 +159,13 @@ def told(run_id: UUID, team_id: UUID) -> QuerySet[Delivery]:
     """What was sent about a run, with every attempt."""
     mine = Delivery.objects.filter(run_id=run_id, team_id=team_id).order_by("rank", "id")
     return mine.prefetch_related("attempts")
+
+
+def refundable(shown: dict[str, Any]) -> bool:
+    """Whether anything of the charge is left and nobody has asked for it already."""
+    back = sum(refund["amount"]["nano"] for refund in shown["refunds"])
+    waits = any(asked["state"] == "open" for asked in shown["refund_requests"])
+    return shown["cost"]["captured"]["nano"] > back and not waits
 
 
 def events_address(run_id: UUID) -> str:

@@ -47,6 +47,13 @@ BUDGETS = {
     "end_user": "End user",
 }
 PERIODS = {"day": "a day", "month": "a month", "total": "in all"}
+REASONS = {
+    "undecodable": "the file cannot be used",
+    "wrong_length": "the wrong length",
+    "wrong_form": "another size, rate, sound or format than asked for",
+    "duplicate": "the same run twice",
+    "other": "something else",
+}
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 

@@ -144,6 +144,17 @@ def charge_rule(name: str) -> str:
 
 
 @register.filter
+def refund_reason(name: str) -> str:
+    return words.REASONS.get(name, name)
+
+
+@register.filter("words")
+def plain_words(name: str) -> str:
+    """`same_bytes` → `same bytes`."""
+    return name.replace("_", " ")
+
+
+@register.filter
 def when(outcome: str) -> str:
     """When an outcome is so, as it stands after "if"."""
     return IF[outcome]
