@@ -227,6 +227,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "marketplace.dialects.native_files_openapi.add_files",
         "marketplace.dialects.native_openapi.add_runs",
     ],
 }

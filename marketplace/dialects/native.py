@@ -12,6 +12,7 @@ from marketplace import body, errors, ids
 from marketplace.access import attribution
 from marketplace.access.attribution import Attribution
 from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row, Surface
+from marketplace.media.lifetime import Lifetime, lifetime
 from marketplace.metering.binding import Bound
 from marketplace.metering.limit import cost_limit
 from marketplace.metering.offer import Offer, named
@@ -22,7 +23,9 @@ from marketplace.runs.submit import Admission, digest, prepare
 from marketplace.runs.view import TERMINAL, as_json
 from marketplace.webhooks.targets import target
 
-FIELDS = ("model", "inputs", "quote", "max_cost", "wait", "user", "webhook")
+FIELDS = (
+    "model", "inputs", "quote", "max_cost", "wait", "user", "webhook", "expires_in", "forget_in",
+)  # fmt: skip
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 LONGEST_WAIT = 60
 LARGEST_PAGE = 100
@@ -65,7 +68,16 @@ async def priced(
         max_cost=cost_limit(wish.get("max_cost")),
         attribution=whose,
         webhooks=hooks(wish.get("webhook")),
+        kept=clocks(wish),
     )
+
+
+def clocks(wish: Row) -> Lifetime | None:
+    """`expires_in` and `forget_in`, where the body shortens them. Raises InvalidInput."""
+    media, record = wish.get("expires_in"), wish.get("forget_in")
+    if media is None and record is None:
+        return None
+    return lifetime(media=media, record=record)
 
 
 def checked(wish: Row) -> float:

@@ -118,6 +118,16 @@ SCHEMAS: dict[str, Schema] = {
                 "maxLength": 128,
                 "description": "Your own user that this run is for; visible ASCII.",
             },
+            "expires_in": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Seconds after which its media are deleted, if sooner than usual.",
+            },
+            "forget_in": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Seconds after which what was asked for is forgotten as well.",
+            },
             "webhook": {
                 "description": "Where to tell of this run: a URL, or one with the events wanted.",
                 "oneOf": [

@@ -26,7 +26,7 @@ def lifetime(
     """
     longest = settings.FILE_SECONDS if most is None else most
     remembered = settings.RECORD_SECONDS or None
-    asked = None if record is None else whole(record, param)
+    asked = None if record is None else whole(record, "forget_in")
     known = min(filter(None, (asked, remembered)), default=None)
     kept = longest if media is None else min(longest, whole(media, param))
     return Lifetime(kept if known is None else min(kept, known), known)

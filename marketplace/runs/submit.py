@@ -192,7 +192,7 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "webhooks": admission.webhooks,
         "files": admission.files,
         "media_seconds": admission.kept and admission.kept.media,
-        "record_seconds": admission.kept and admission.kept.record,
+        "record_seconds": (admission.kept or lifetime()).record,
         "waits": admission.waits,
     }
 

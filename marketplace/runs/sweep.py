@@ -16,6 +16,7 @@ from marketplace.media import retention, store
 from marketplace.runs import claim, hint, refunds, usage
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.deliver import deliver
+from marketplace.runs.forget import forget
 from marketplace.runs.settle import Case, End, failed, item, settling
 from marketplace.webhooks import tidy
 
@@ -153,6 +154,7 @@ SELDOM: dict[str, Callable[[], int]] = {
     "overdue refund requests": refunds.overdue,
     "webhook deliveries forgotten": tidy.forget_old,
     "disabled endpoints told of": tidy.tell_of_disabled,
+    "forgotten runs": forget,
     "expired files": expired_files,
     "forgotten files": forgotten_files,
     "leftovers": retention.clear,

@@ -10,7 +10,7 @@ from marketplace.accounts.api import render_error
 from marketplace.accounts.models import ApiKey
 from marketplace.api_urls import urlpatterns
 from marketplace.catalog.models import Release
-from marketplace.dialects import native
+from marketplace.dialects import native, native_files
 from marketplace.metering.models import Quote
 from marketplace.runs.models import Output
 from tests.conftest import Person
@@ -209,7 +209,8 @@ def test_every_address_is_in_the_document(web: Client, db: None) -> None:
     document = web.get("/api/v1/openapi.json").json
     served = {f"/api/{named_only(str(route.pattern))}" for route in urlpatterns}
     served -= {"/api/v1/openapi.json", "/api/{rest}"}
-    hot = {(route.method.lower(), route.pattern) for route in native.ROUTES}
+    routes = (*native.ROUTES, *native_files.ROUTES)
+    hot = {(route.method.lower(), route.pattern) for route in routes}
 
     assert set(document["paths"]) == served | {pattern for _, pattern in hot}
     assert hot <= {

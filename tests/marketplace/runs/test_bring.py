@@ -295,6 +295,42 @@ def test_the_record_of_a_file_is_forgotten_by_its_own_clock(site: Client, ada: P
     assert not File.objects.exists()
 
 
+def test_a_run_s_media_and_its_record_have_a_clock_each(
+    site: Client, ada: Person, animate: Release, lab: Lab
+) -> None:
+    wish = {"model": "rehearsal/animate", "inputs": {"image": INLINE, "prompt": "my words"} | FAST}
+    started = site.run({**wish, "expires_in": 60, "forget_in": 600}, key=ada.text).json
+    with supply.supplying():
+        ended = supply.ended(ids.private("run", started["id"]))
+    output, brought = Output.objects.get(), File.objects.get()
+    assert 50 < (output.expires_at - ended.finished_at).total_seconds() <= 61
+    assert (brought.expires_at - brought.created_at).total_seconds() == 60
+    assert (ended.forget_at - ended.created_at).total_seconds() == 600
+    assert sweep.forget() == 0
+    Run.objects.update(forget_at=timezone.now() - timedelta(seconds=1))
+    receipt = f"/api/v1/runs/{started['id']}/receipt"
+    before = site.get(receipt, key=ada.text).json
+    assert (sweep.forget(), sweep.forget()) == (1, 0)
+    after = site.get(receipt, key=ada.text).json
+    assert before["inputs"]["prompt"] == "my words"
+    assert after["inputs"] == FAST | {"seed": 0, "behaviour": "normal"}
+    unchanged = ("lines", "usage", "cost", "entries", "price")
+    assert [after[name] for name in unchanged] == [before[name] for name in unchanged]
+    assert supply.closed(ended.id) == ("captured", 10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("expires_in", 0), ("expires_in", "x"), ("forget_in", True)]
+)
+def test_a_wrong_clock_is_refused_before_money(
+    site: Client, ada: Person, animate: Release, name: str, value: Any
+) -> None:
+    wish = {"model": "rehearsal/animate", "inputs": {"image": INLINE} | FAST, name: value}
+    answer = site.run(wish, key=ada.text)
+    assert (answer.status, answer.error["param"]) == (422, name)
+    nothing_moved()
+
+
 def test_sharers_and_the_sweep_at_once_lose_no_bytes(site: Client, ada: Person) -> None:
     """Equal bytes come and go from four threads while two sweep."""
     broken: list[str] = []
