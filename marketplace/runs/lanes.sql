@@ -51,6 +51,7 @@ LANGUAGE sql STABLE AS $$
       FROM open o CROSS JOIN LATERAL (
            SELECT r.id, r.priority, r.created_at FROM runs_run r
             WHERE r.queue = p_queue AND r.state = 'queued' AND r.lanes = o.lanes
+              AND (r.start_by > now()) IS NOT FALSE
             ORDER BY r.priority DESC, r.created_at
             LIMIT least(o.room, p_most)) AS f;
 $$;
