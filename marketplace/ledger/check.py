@@ -104,7 +104,7 @@ ELSEWHERE: dict[str, str] = {}  # those of the rooms above
 ASKED = "SELECT count(*), (array_agg(at_fault))[1:5] FROM ({}) AS found(at_fault)"
 # Sums over all entries sort on disk in the 4 MB that the server gives a short request.
 ROOM = "SET LOCAL work_mem = '128MB'"
-ABOUT = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'ledger_entry'::regclass"
+ABOUT = "SELECT coalesce(max(id), 0) FROM ledger_entry"  # counting them would take long
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def audit() -> Audit:
         [entries] = cursor.fetchone()
     return Audit.objects.create(
         seconds=time.monotonic() - start,
-        entries=max(entries, 0),
+        entries=entries,
         good=not any(f.count for f in found),
         findings=[asdict(f) for f in found],
     )

@@ -169,7 +169,7 @@ def funder(slug: str) -> str:
 @register.filter
 def turn(scope: tuple[str, ...]) -> str:
     """When a credit that is not the first gets its turn."""
-    return "Spent first by runs that it fits" if scope else "Spent after those before it"
+    return "Spent first by runs that it fits" if scope else "Spent where nothing closer fits"
 
 
 @register.filter

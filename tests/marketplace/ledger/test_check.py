@@ -118,7 +118,7 @@ def test_an_admin_sees_the_last_audit_and_runs_another(rook: User) -> None:
     assert browser.post(reverse("audit")).status_code == 302
     text = browser.get(reverse("audit")).content.decode()
     assert "Everything that should be 0 is 0" in text
-    assert "every transfer sums to 0 per currency" in text
+    assert "Every transfer sums to 0 per currency" in text
     connection.cursor().execute(PLANTED["an account's held is the sum of its open holds"])
     browser.post(reverse("audit"))
     assert "1 invariant is broken" in browser.get(reverse("audit")).content.decode()
