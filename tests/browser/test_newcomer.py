@@ -143,6 +143,7 @@ def test_every_page_is_accessible_at_each_width_in_each_theme(newcomer: Visit) -
         "/usage",
         "/keys",
         "/balance",
+        "/webhooks",
         "/settings",
     ]
     if with_a_run.count():

@@ -22,10 +22,12 @@ import psycopg
 
 from marketplace import ids
 from tests.chaos.client import Api, Wish, follow_all, submit_all, wishes
+from tests.chaos.hooks import bring_along, untold
 from tests.chaos.invariants import first_claim, redispatch, violations
+from tests.receiver import Receiver, receiving
 from tests.running import Stack, running_stack
 
-VICTIMS = ["postgres", "redis", "web", "supplier", "inference", "inference child"]
+VICTIMS = ["postgres", "redis", "web", "supplier", "chores", "inference", "inference child"]
 STILL = {"model": "rehearsal/still", "inputs": {"prompt": "still there?"}}
 # Those that claim runs are killed while they have one, and serve again once they claim another.
 CLAIMS = {"supplier": "labs", "inference": "cpu.std", "inference child": "cpu.std"}
@@ -102,10 +104,11 @@ def replaced(stack: Stack, victim: str, before: int) -> bool:
         return False
 
 
-def play(stack: Stack, victim: str, runs: int, draw: random.Random) -> Round:
+def play(stack: Stack, receiver: Receiver, victim: str, runs: int, draw: random.Random) -> Round:
     """One round: runs under way, one kill, quiet, questions."""
     api = Api(stack.url, stack.key)
     wanted = wishes(draw, runs, own=4 if victim in CLAIMS else 7)
+    bring_along(receiver, wanted, draw)
     faults: list[BaseException] = []
     sender = threading.Thread(target=guarded, args=(faults, api, wanted))
     sender.start()
@@ -123,7 +126,7 @@ def play(stack: Stack, victim: str, runs: int, draw: random.Random) -> Round:
     serving = time.time() - killed_at
     sender.join()
     broken = [f"the client: {fault}" for fault in faults]
-    return judged(stack, victim, wanted, killed_at, serving, broken)
+    return judged(stack, receiver, victim, wanted, killed_at, serving, broken)
 
 
 def guarded(faults: list[BaseException], api: Api, wanted: list[Wish]) -> None:
@@ -136,6 +139,7 @@ def guarded(faults: list[BaseException], api: Api, wanted: list[Wish]) -> None:
 
 def judged(
     stack: Stack,
+    receiver: Receiver,
     victim: str,
     wanted: list[Wish],
     killed_at: float,
@@ -145,6 +149,7 @@ def judged(
     quiet(stack)
     with psycopg.connect(stack.conninfo, autocommit=True) as connection:
         broken += violations(connection, [str(uuid_of(w)) for w in wanted if w.run])
+        broken += untold(connection, receiver, wanted)
         again, interrupted = redispatch(connection, killed_at)
         if victim in CLAIMS:
             serving = first_claim(connection, CLAIMS[victim], killed_at)
@@ -181,9 +186,13 @@ def main() -> int:
     say(f"seed {options.seed}\n\n| killed | serves again, s | runs interrupted |"
         " claimed again, s | verdict |\n|---|---:|---:|---:|---|")  # fmt: skip
     rounds = []
-    with running_stack(KINORA_WRITES_PER_SECOND="0", KINORA_READS_PER_SECOND="0") as stack:
+    calm = {"KINORA_WRITES_PER_SECOND": "0", "KINORA_READS_PER_SECOND": "0"}
+    with (
+        receiving() as receiver,
+        running_stack(KINORA_ALLOW_LOOPBACK_WEBHOOKS="1", **calm) as stack,
+    ):
         for victim in (options.victim or VICTIMS) * options.rounds:
-            done = play(stack, victim, options.runs, draw)
+            done = play(stack, receiver, victim, options.runs, draw)
             say(done.row())
             for sentence in done.broken:
                 say(f"  {sentence}")
