@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
 from marketplace.accounts.models import Team
 from marketplace.catalog.models import Example, Release
+from marketplace.dialects.snippets import snippets
 from marketplace.errors import InvalidInput
 from marketplace.metering.inputs import in_order
 from marketplace.metering.offer import Offer, load_offers
@@ -144,8 +147,21 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "seconds": usual_seconds(offer),
         "predicted": offer.predicted(plain(offer.schema)),
         "properties": properties(offer),
+        "ways": ways(offer),
         "once": uuid.uuid4(),
     }
+
+
+LABELS = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
+
+
+def ways(offer: Offer) -> list[dict[str, Any]]:
+    """A client after the other, each with its snippets."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for way in snippets(offer, settings.SITE_URL):
+        shown = {"language": way.language, "label": LABELS[way.language], "code": way.code}
+        found.setdefault(way.client, []).append(shown)
+    return [{"client": c, "slug": slugify(c), "snippets": several} for c, several in found.items()]
 
 
 def properties(offer: Offer) -> list[dict[str, Any]]:
