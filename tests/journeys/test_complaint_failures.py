@@ -11,6 +11,7 @@ from pytest_django import Settings
 from marketplace.catalog.models import Release
 from marketplace.metering.models import MeterEvent
 from marketplace.runs import sweep
+from marketplace.runs.margin import margin
 from marketplace.runs.models import Run
 from marketplace.runs.settle import End
 from tests.conftest import Person
@@ -129,6 +130,7 @@ def test_what_the_lab_could_not_take_is_refused_before_it_is_asked(
     assert lab.stats()["posts"] == 0
 
 
+PLAIN = {"prompt": "dusk"} | SMALL
 PAGE = base64.b64encode(b"<html>Payment required</html>").decode()
 
 
@@ -156,3 +158,27 @@ def test_a_lab_that_claims_success_without_a_usable_file_is_not_paid(
     assert (run.state, run.outcome, run.outputs.count()) == ("failed", "supplier_error", 0)
     assert charge(run.id) == FREE
     assert money(ada) == (FUNDS, 0)
+
+
+def test_a_timeout_is_refunded_although_its_lab_bills_what_it_had_begun(
+    ada: Person, clip: Release, lab: Lab
+) -> None:
+    Release.objects.filter(pk=clip.pk).update(timeout_seconds=1)
+    with supplying():
+        asked = SHORT | {"latency_ms": 1, "seconds": 3, "behaviour": "hang"}
+        run = ended(admit(ada, "rehearsal/clip", **asked))
+    assert charge(run.id) == FREE
+    assert money(ada) == (FUNDS, 0)
+    found = margin(run.id)  # three seconds at the lab's $0.006 are ours
+    assert (found["charged"], found["cost"], found["margin"]) == (0, 18_000_000, -18_000_000)
+
+
+def test_a_run_that_nobody_asks_after_is_settled_all_the_same(
+    web: Client, ada: Person, still: Release, lab: Lab
+) -> None:
+    asked = [web.run({"model": "rehearsal/still", "inputs": PLAIN | more}, key=ada.text)
+             for more in ({}, {"behaviour": "fail"})]  # fmt: skip
+    with supplying():  # from here on no client says a word
+        made, failed = (ended(run_of(answer)) for answer in asked)
+    assert [charge(run.id) for run in (made, failed)] == [("captured", 2_000_000), FREE]
+    assert money(ada) == (FUNDS - 2_000_000, 0)
