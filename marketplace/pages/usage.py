@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ from marketplace.pages.team import team_page
 from marketplace.runs.focus import Echo, streamed
 from marketplace.runs.usage import Line, Wish, dims_json, usage, wished
 
-MOST_ROWS = 200
+MOST_ROWS = 100
 STACKS = ("model", "key", "project")  # the chart is stacked by the first that is not filtered
 NAMES = {"model": "Model", "release": "Release", "key": "Key", "project": "Project"}
 NO_PROJECT = "No project"
@@ -36,13 +36,20 @@ class Place:
 
     wish: Wish
     by_day: bool = False
+    known: dict[tuple[str, Any], str] = field(default_factory=dict, compare=False)
 
     def to(self, **changed: Any) -> str:
         """The address with other filters; None drops one."""
         asked: dict[str, Any] = {"from": self.wish.first, "to": self.wish.last}
         asked |= {**said(self.wish.filters), **({"by": "day"} if self.by_day else {}), **changed}
         kept = {name: value for name, value in asked.items() if value is not None}
-        return f"{reverse('usage')}?{urlencode(kept)}"
+        return f"?{urlencode(kept)}"
+
+    def narrowed(self, name: str, value: Any) -> str:
+        """The address with one filter more, worked out once for all rows that link to it."""
+        if (name, value) not in self.known:
+            self.known[name, value] = self.to(**said({name: value}))
+        return self.known[name, value]
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ def index(request: HttpRequest, team: Team) -> HttpResponse:
     place = Place(wish, by_day=asked.get("by") == "day")
     stack = next((name for name in STACKS if name not in wish.filters), "release")
     dims = ("day",) * place.by_day + STACKS
-    totals, stacked, lines = usage(wish, (), ("day", stack), dims)
+    totals, lines, stacked = usage(wish, (), dims, bare=[("day", stack)])
     names = {key.id: key.name for key in ApiKey.objects.filter(team=team)}
     context = {
         "wish": wish,
@@ -160,7 +167,7 @@ def cells(place: Place, line: Line, names: Mapping[Any, str]) -> list[Cell]:
         found.append(Cell(f"{day:%-d %b %Y}", place.to(**{"from": day, "to": day})))
     for name in STACKS:
         value = line.dims["key_id" if name == "key" else name]
-        url = "" if name in place.wish.filters else place.to(**said({name: value}))
+        url = "" if name in place.wish.filters else place.narrowed(name, value)
         found.append(Cell(named(name, value, names), url))
     return found
 
@@ -172,10 +179,10 @@ def exports(place: Place) -> dict[str, str]:
     """Addresses of the files for the same days; the statement ends before its `to`."""
     first, last = place.wish.first, place.wish.last
     days = urlencode({"from": first, "to": last + timedelta(days=1)})
-    query = place.to(by=None).partition("?")[2]
+    query = place.to(by=None)
     return {
-        "csv": f"{reverse('usage_csv')}?{query}",
-        "focus": f"{reverse('usage_focus')}?{query}",
+        "csv": f"{reverse('usage_csv')}{query}",
+        "focus": f"{reverse('usage_focus')}{query}",
         "statement": f"{reverse('statement')}?{days}",
     }
 

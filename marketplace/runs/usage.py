@@ -38,6 +38,7 @@ COLUMNS = {
     "key_id": "f.key_id",
     "project": "f.project",
     "price_id": "f.price_id",
+    "unit": "f.unit",
 }
 COUNTS = ("runs", "charged_runs", "charged", "given_back", "refunded")
 USAGE_SQL = """
@@ -59,13 +60,13 @@ WITH facts AS (
       JOIN catalog_lab l ON l.id = m.lab_id
      WHERE p.id IN (SELECT f.price_id FROM facts f)
 )
-SELECT {level} AS level, {dims} f.currency, f.unit,
+SELECT {level} AS level, {dims} f.currency, {unit} AS unit,
        sum(f.runs)::bigint AS runs, sum(f.charged_runs)::bigint AS charged_runs,
        sum(f.charged)::bigint AS charged, sum(f.given_back)::bigint AS given_back,
        sum(f.refunded)::bigint AS refunded, sum(f.quantity) AS quantity
   FROM facts f LEFT JOIN sold s ON s.id = f.price_id
  WHERE {where}
- GROUP BY f.currency, f.unit, GROUPING SETS ({sets})
+ GROUP BY f.currency, GROUPING SETS ({sets})
 """
 FILTERS = {
     "model": "s.model = %(model)s",
@@ -196,30 +197,37 @@ def grouping_named(text: str) -> tuple[str, ...]:
 # ── what is found ─────────────────────────────────────────────────────────────────────────────
 
 
-def usage(wish: Wish, *groupings: Sequence[str]) -> list[list[Line]]:
+def usage(
+    wish: Wish, *groupings: Sequence[str], bare: Sequence[Sequence[str]] = ()
+) -> list[list[Line]]:
     """The lines of each grouping, from one snapshot; a grouping by nothing is the total.
 
-    groupings: names of `GROUPS`, no two alike. Lines come by their dims, days newest first.
+    groupings: names of `GROUPS`, no two alike; bare: more of them, whose lines count no units.
+    Lines come by their dims, days newest first.
     """
-    columns = [columns_of(names) for names in groupings]
-    used = [name for name in COLUMNS if any(name in each for each in columns)]
-    found: dict[int, dict[tuple[Any, ...], Line]] = {level(each, used): {} for each in columns}
-    dims_at = dict(zip(found, columns, strict=True))
+    sets = [(*columns_of(names), "unit") for names in groupings] + [*map(columns_of, bare)]
+    used = [name for name in COLUMNS if any(name in each for each in sets)]
+    found: dict[int, dict[tuple[Any, ...], Line]] = {level(each, used): {} for each in sets}
+    dims_at = {
+        key: [name for name in each if name != "unit"]
+        for key, each in zip(found, sets, strict=True)
+    }
     values = {"team": wish.team_id, "first": wish.first, "last": wish.last, **wish.filters}
-    for row in rows((statement(wish, columns, used), values)):
+    for row in rows((statement(wish, sets, used), values)):
         dims = {name: row[name] for name in dims_at[row["level"]]}
         lines, key = found[row["level"]], (*dims.values(), row["currency"])
         lines.setdefault(key, Line(dims, row["currency"])).take(row)
     return [sorted(lines.values(), key=order) for lines in found.values()]
 
 
-def statement(wish: Wish, columns: Sequence[Sequence[str]], used: Sequence[str]) -> str:
+def statement(wish: Wish, sets: Sequence[Sequence[str]], used: Sequence[str]) -> str:
     names = [COLUMNS[name] for name in used]
     return USAGE_SQL.format(
         level=f"grouping({', '.join(names)})" if names else "0",
-        dims="".join(f"{name}, " for name in names),
+        dims="".join(f"{name}, " for name in names if name != "f.unit"),
+        unit="f.unit" if "unit" in used else "''",
         where=" AND ".join(FILTERS[name] for name in wish.filters) or "true",
-        sets=", ".join(f"({', '.join(COLUMNS[name] for name in each)})" for each in columns),
+        sets=", ".join(f"({', '.join(COLUMNS[name] for name in each)})" for each in sets),
     )
 
 

@@ -154,7 +154,8 @@ def test_every_page_is_accessible_at_each_width_in_each_theme(newcomer: Visit) -
 def test_a_cell_of_usage_is_a_filter_by_mouse_and_keyboard(newcomer: Visit) -> None:
     page = newcomer.open("/models/kinora/glyph")
     page.get_by_role("button", name="Run").click()
-    expect(page.get_by_role("region", name="Receipt")).to_be_visible()
+    # The stack's first picture also waits for the weights to be read.
+    expect(page.get_by_role("region", name="Receipt")).to_be_visible(timeout=90_000)
     page.goto(newcomer.url + "/usage")
     rows = page.get_by_role("row")
     expect(page.get_by_role("region", name="Totals")).to_contain_text("Paid")

@@ -198,16 +198,6 @@ def said_line(line: dict[str, Any]) -> str:
     return f"{start}${found['amount']} per {found['label']}"
 
 
-@register.simple_tag
-def go(url: str) -> SafeString:
-    """A link that changes the page in place; without a script it is a plain link."""
-    return format_html(
-        'href="{0}" hx-get="{0}" hx-target="#usage" hx-select="#usage" hx-swap="outerHTML"'
-        ' hx-push-url="true"',
-        url,
-    )
-
-
 @register.filter
 def spaced(number: int) -> str:
     """`12,345`."""

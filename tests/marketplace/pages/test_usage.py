@@ -64,13 +64,13 @@ def test_totals_are_the_ledgers(ada_browses: Browser) -> None:
 def test_every_cell_is_a_filter(ada_browses: Browser, ada: Person, today: date) -> None:
     page = text(ada_browses, "/usage")
     for label, pictures in [("film", 3), ("No project", 1), ("ada", 3), ("Playground", 1)]:
-        narrower = text(ada_browses, links(page, label))
+        narrower = text(ada_browses, f"/usage{links(page, label)}")
         assert values(narrower)[1] == pictures * PRICE, label
         assert f"{label} <span" in narrower
     by_day = text(ada_browses, "/usage?by=day")
     day = links(by_day, f"{today:%-d %b %Y}")
     assert f"from={today}&to={today}" in day
-    assert values(text(ada_browses, day))[1] == 4 * PRICE
+    assert values(text(ada_browses, f"/usage{day}"))[1] == 4 * PRICE
 
 
 def test_the_chart_is_stacked_by_what_is_not_filtered(ada_browses: Browser, ada: Person) -> None:
