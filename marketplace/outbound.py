@@ -129,7 +129,7 @@ async def opened(
                 sent: dict[str, Any] = {"headers": headers, "data": body}
                 async with client.request(method, url, allow_redirects=False, **sent) as answer:
                     yield answer
-    except (aiohttp.ClientError, OSError) as fault:  # TimeoutError is an OSError
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as fault:
         raise NoAnswer("nobody answers there, or too slowly") from fault
 
 
