@@ -193,6 +193,17 @@ def granted(ada: Person) -> Call:
     )
 
 
+def refunded(ada: Person) -> Call:
+    call = partial_refund(ada)
+    assert codes(made(call)) == [("ok", 700_001)]
+    return call
+
+
+def granted_again(ada: Person) -> Call:
+    made(granted(ada))
+    return granted(ada)
+
+
 def folded(ada: Person) -> Call:
     charged(ada)
     return "SELECT fold_entries()", []
@@ -212,12 +223,17 @@ SCENARIOS: dict[str, Callable[[Person], Call]] = {
         [charged(ada), 1, "tests:ada"],
     ),
     "refund: of nothing": lambda ada: (REFUND_SQL, [admitted(ada, 1)[0], 1, "none"]),
+    "refund: the same again": refunded,
     "credit: granted": granted,
+    "credit: granted again": granted_again,
     "credit: taken back": taken_back,
     "credit: expired": expired,
     "fold": folded,
 }
+# Another run takes the reference of a refund in the moment between two statements of it.
+UNREACHED = ["refund_run:40", "refund_run:41"]
 deaths: dict[str, int] = {}
+at_commit: dict[str, int] = {}
 passed: set[str] = set()
 
 
@@ -244,6 +260,7 @@ def test_death_at_any_statement_leaves_nothing(
     assert state() == after, "the call made again did more"
     assert sound()
     deaths[scenario] = gate
+    at_commit[scenario] = gate - len(gates_before_commit)
     passed.update(gates_before_commit)
     took = time.monotonic() - begun
     print(f"{scenario}: {gate} deaths, {took:.1f} s; gives {codes(answer)}, again {told}")
@@ -262,9 +279,10 @@ def test_every_statement_of_the_money_functions_was_a_place_to_die(labels: set[s
         "crash: killed at every statement, nothing left, once when repeated",
         {
             "scenarios": len(deaths),
-            "statements": len(of_money),
+            "functions": len(COVERED),
+            "statements": len(of_money & passed),
             "deaths": sum(deaths.values()),
-            "of them inside COMMIT": sum(deaths.values()) - len(passed),
+            "of them inside COMMIT": sum(at_commit.values()),
         },
     )
-    assert sorted(of_money - passed) == []
+    assert sorted(of_money - passed) == UNREACHED
