@@ -14,7 +14,7 @@ from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surf
 from marketplace.dialects.fal_platform import ROUTES as PLATFORM
 from marketplace.dialects.fal_proxy import Proxy
 from marketplace.dialects.fal_realtime import ROUTES as REALTIME
-from marketplace.dialects.fal_realtime import SOCKETS
+from marketplace.dialects.fal_realtime import SOCKETS, passed
 from marketplace.dialects.fal_storage import LIFECYCLES, lifecycle
 from marketplace.dialects.fal_storage import ROUTES as STORAGE
 from marketplace.dialects.submission import Wish, start
@@ -27,6 +27,7 @@ PATIENCE = 2  # quiet turns of ten seconds before a stream begins without anythi
 PRIORITY, PRIORITIES = "x-fal-queue-priority", {"normal": 0, "low": -1}
 TIMEOUT, LONGEST_START = "x-fal-request-timeout", 86_400
 SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")
+OURS = ("fal_jwt_token", "fal_webhook")  # of a query, and no input
 YES = ("1", "true", "yes")
 
 # ── starting ──────────────────────────────────────────────────────────────────────────────────
@@ -68,7 +69,8 @@ async def begun(desk: Desk, request: Request, model: str, *, waits: bool) -> Row
         kept=lifecycle(request) if wants(request, *LIFECYCLES) else None,
         most_attempts=1 if request.headers.get("x-fal-no-retry", "").lower() in YES else None,
     )
-    return (await start(desk, request, wish)).row
+    caller = await passed(desk, request, model) if "fal_jwt_token" in request.query else None
+    return (await start(desk, request, wish, caller=caller)).row
 
 
 def wants(request: Request, *names: str) -> bool:
@@ -98,7 +100,7 @@ def start_by(request: Request) -> datetime | None:
 def arguments(request: Request) -> Mapping[str, Any]:
     """The input is the body itself, or the query of a GET."""
     if request.method == "GET":
-        return request.query
+        return {name: said for name, said in request.query.items() if name not in OURS}
     return body.read(request.body) if request.body else {}
 
 

@@ -94,14 +94,18 @@ async def session(desk: Desk, socket: Socket, model: str) -> None:
 
 async def opened(desk: Desk, request: Request, model: str) -> UUID:
     """The key that the session is for. Raises NotAuthenticated, NotAllowed."""
-    presented = request.query.get("fal_jwt_token")
-    if presented is None:
-        return (await desk.caller(request, needs="run")).key_id
-    key_id, apps = tokens.read(presented, use=USE)
-    names = {model, model.partition("/")[2].partition("@")[0]}
+    if "fal_jwt_token" in request.query:
+        return (await passed(desk, request, model)).key_id
+    return (await desk.caller(request, needs="run")).key_id
+
+
+async def passed(desk: Desk, request: Request, model: str) -> Caller:
+    """Whom the token in a query speaks for. Raises NotAuthenticated, NotAllowed."""
+    key_id, apps = tokens.read(request.query["fal_jwt_token"], use=USE)
+    names = {model, model.partition("/")[2].partition("/")[0].partition("@")[0]}
     if not names & set(apps.split()):
         raise errors.NotAuthenticated("This token is for another model.")
-    return (await desk.holder(request, key_id, needs="run")).key_id
+    return await desk.holder(request, key_id, needs="run")
 
 
 def cap_of(request: Request) -> int | None:

@@ -1,8 +1,11 @@
 """fal's official Python client, unmodified, against the running stack."""
 
 import asyncio
+import base64
 import gc
+import hashlib
 import io
+import json
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from typing import Any
 import fal_client
 import psycopg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fal_client import AsyncClient, Completed, InProgress, Queued, SyncClient
 from fal_client.client import FalClientHTTPError, FalClientTimeoutError, RealtimeError
 from PIL import Image
@@ -21,6 +25,7 @@ from marketplace.dialects.fal_bodies import refused
 from marketplace.errors import Busy
 from tests.journeys.clients.gate import gate
 from tests.marketplace.media import samples
+from tests.receiver import receiving
 from tests.running import Stack
 
 # Its uploads leave connections open, which end with the garbage.
@@ -160,6 +165,23 @@ def test_a_realtime_session_with_a_key_and_without_a_token(fal: SyncClient, stac
             await (await client._client).aclose()
 
     assert asyncio.run(talk())["images"][0]["content"].startswith(b"\x89PNG")
+
+
+def test_a_webhook_comes_signed_as_receivers_of_fals_check_it(
+    fal: SyncClient, stack: Stack
+) -> None:
+    with receiving() as receiver:
+        handle = fal.submit(STILL, QUICK, webhook_url=receiver.url())
+        [told] = receiver.wait(1)
+    with urllib.request.urlopen(f"{stack.url}/.well-known/jwks.json", timeout=10) as answer:
+        [key] = json.load(answer)["keys"]
+    names = ("request-id", "user-id", "timestamp")
+    lines = [told.headers[f"x-fal-webhook-{name}"] for name in names]
+    message = "\n".join([*lines, hashlib.sha256(told.body).hexdigest()]).encode()
+    public = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key["x"] + "=="))
+    public.verify(bytes.fromhex(told.headers["x-fal-webhook-signature"]), message)
+    assert (told.json["status"], told.json["request_id"]) == ("OK", handle.request_id)
+    assert told.json["payload"]["prompt"] == "a paper lantern"
 
 
 # ── failure ───────────────────────────────────────────────────────────────────────────────────

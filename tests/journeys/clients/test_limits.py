@@ -7,6 +7,7 @@ import pytest
 from replicate.client import Client as Replicate
 from replicate.exceptions import ReplicateError
 
+from tests.journeys.clients.test_fal_python import calling, redirect
 from tests.running import Stack, running_stack
 
 STILL = {"prompt": "a", "latency_ms": 0}
@@ -46,6 +47,13 @@ def test_replicates_client_waits_for_reads_and_is_told_of_writes(tight: Stack) -
     finally:
         client._client.close()
     assert fault.value.status == 429
+
+
+def test_fals_client_tries_again_by_itself(tight: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    redirect(monkeypatch, tight.url)
+    with calling(tight.key) as client:
+        ids = [client.submit("rehearsal/still", STILL | {"seed": n}).request_id for n in range(4)]
+    assert len(set(ids)) == 4
 
 
 def start(client: Replicate, *, times: int) -> None:
