@@ -11,4 +11,18 @@ INVARIANTS = {
         SELECT h.run_id::text FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
          WHERE h.state IN ('open', 'in_review')
            AND (r.id IS NULL OR r.team_id <> h.team_id OR r.price_id <> h.price_id)""",
+    "days and tail of usage are what holds and refunds say": """
+        SELECT u.team_id::text FROM (
+            SELECT d.team_id, 1 AS sign, d.runs, d.charged, d.given_back, d.refunded
+              FROM runs_usageday d
+             UNION ALL
+            SELECT t.team_id, 1, t.runs, t.charged, t.given_back, t.refunded
+              FROM usage_facts(coalesce((SELECT max(f.upto) FROM runs_usagefold f), '0'),
+                               '18446744073709551615') t
+             UNION ALL
+            SELECT f.team_id, -1, f.runs, f.charged, f.given_back, f.refunded
+              FROM usage_facts('0', '18446744073709551615') f) u
+         GROUP BY u.team_id
+        HAVING sum(u.sign * u.runs) <> 0 OR sum(u.sign * u.charged) <> 0
+            OR sum(u.sign * u.given_back) <> 0 OR sum(u.sign * u.refunded) <> 0""",
 }

@@ -26,6 +26,7 @@ from marketplace.ledger.models import Entry
 from marketplace.ledger.refund import refund
 from marketplace.metering.models import Price
 from marketplace.runs.connections import parameters
+from marketplace.runs.invariants import INVARIANTS
 from marketplace.runs.models import Run, UsageDay
 from marketplace.runs.usage import Wish, fold, rebuild, usage
 from tests.conftest import Person, fund, join
@@ -304,6 +305,9 @@ def test_the_command_rebuilds(
     paid(ada)
     fold()
     UsageDay.objects.update(charged=1)
+    [(fault,)] = asked(INVARIANTS["days and tail of usage are what holds and refunds say"], None)
+    assert fault == str(ada.team.id)
     call_command("rebuild_usage")
     assert capsys.readouterr().out == "2 rows of usage.\n"
     assert usage(wish(ada), ())[0][0].charged == PRICE
+    assert asked(INVARIANTS["days and tail of usage are what holds and refunds say"], None) == []
