@@ -88,11 +88,12 @@ async def asked(desk: Desk, request: Request, files: Mapping[str, str]) -> Async
 
 
 def flat(said: Mapping[str, Any]) -> dict[str, Any]:
-    """`input_reference[image_url]` of a form and its object in JSON are one argument."""
+    """`input_reference[image_url]` of a form and its object in JSON are one argument; so is a
+    file's id in its place."""
     found = {}
     for name, value in said.items():
-        inner = value.get("image_url") if isinstance(value, dict) else value
-        found[name.removesuffix("[image_url]")] = inner
+        inner = value.get("image_url") or value.get("file_id") if isinstance(value, dict) else value
+        found[name.removesuffix("[image_url]").removesuffix("[file_id]")] = inner
     return found
 
 

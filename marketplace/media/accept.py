@@ -92,11 +92,11 @@ def welcome(kinds: tuple[str, ...]) -> str:
     return f"Send {', '.join(name for kind in kinds for name in TYPES[kind])}."
 
 
-def own_path(wish: Wish, measures: Measures) -> str:
-    """Where the bytes go; under the day of the id, so that no folder grows for ever."""
-    day = f"{wish.file_id.int >> 80 >> 20:08x}"  # 2²⁰ ms: folders of seventeen minutes
-    extension = store.EXTENSIONS[measures.content_type]
-    return f"inputs/{day}/{ids.public('file', wish.file_id)}.{extension}"
+def own_path(wish: Wish, incoming: store.Incoming, measures: Measures) -> str:
+    """Where the bytes go: other bytes never go to the same place, not even for the same file."""
+    folder = f"{wish.file_id.int >> 100:07x}"  # 2²⁰ ms of its id: a folder for seventeen minutes
+    name = f"{ids.public('file', wish.file_id)}-{incoming.sha256[:16]}"
+    return f"inputs/{folder}/{name}.{store.EXTENSIONS[measures.content_type]}"
 
 
 def item(wish: Wish, incoming: store.Incoming, measures: Measures, path: str) -> dict[str, Any]:

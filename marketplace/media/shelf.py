@@ -78,12 +78,9 @@ class Shelf:
         Raises InvalidInput, TooLarge, Busy; Conflict where the file has other bytes by now.
         """
         measures = await LOOKERS.do(accept.looked_at, incoming, wish)
-        path = accept.own_path(wish, measures)
+        path = accept.own_path(wish, incoming, measures)
         await self.rows(files.leaving(path, seconds=SPARE_SECONDS))
-        try:
-            await WRITERS.do(incoming.keep, path)
-        except store.AlreadyKept:
-            raise Conflict("This file has other bytes by now.", param=wish.param) from None
+        await WRITERS.do(incoming.keep, path)
         item = accept.item(wish, incoming, measures, path)
         [(code, kept)] = await self.rows(files.keeping(item))
         if code != "ok":

@@ -4,14 +4,21 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from asgiref.sync import async_to_sync
 from django.core.files.storage import default_storage
+from django.test import Client as DjangoClient
 from pytest_django import Settings
 
-from marketplace.media import sign, store
+from marketplace.media import accept, shelf, sign, store
+from marketplace.media.files import Stored
+from marketplace.media.lifetime import lifetime
+from tests.conftest import Person
 from tests.lab import open_lab
+from tests.marketplace.media import samples
 
 NAME = "attempts/run_1/1/0.png"
 Objects = dict[str, bytes]
@@ -92,3 +99,23 @@ def test_a_worker_puts_its_output_into_the_bucket_itself(objects: Objects) -> No
     request = urllib.request.Request(url, b"picture", headers, method="PUT")
     with urllib.request.urlopen(request, timeout=5):
         assert objects == {NAME: b"picture"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_team_s_file_is_in_the_bucket_once_and_its_address_leads_there(
+    objects: Objects, ada: Person
+) -> None:
+    made = [async_to_sync(keep)(ada, samples.picture()) for _ in range(2)]
+    assert list(objects) == [made[0].path] == [made[1].path]
+    assert objects[made[0].path] == samples.picture()
+    answer = DjangoClient().get(urlsplit(made[1].url).path)
+    assert answer.status_code == 302
+    with urllib.request.urlopen(answer["Location"]) as read:
+        assert read.read() == samples.picture()
+
+
+async def keep(person: Person, content: bytes) -> Stored:
+    files = shelf.now()
+    with store.Incoming() as incoming:
+        incoming.write(content)
+        return await files.accept(incoming, accept.wish(person.team.id, lifetime()))
