@@ -10,6 +10,7 @@ from django.conf import settings
 from marketplace import ids
 from marketplace.access.authorise import Scope, authorise
 from marketplace.dialects.contract import Admitted, Caller, Request, Row, Trail
+from marketplace.errors import KinoraError
 from marketplace.hot.batch import Answer, Batch
 from marketplace.hot.cache import Cache, Memory
 from marketplace.hot.database import Database
@@ -21,6 +22,7 @@ from marketplace.hot.watch import Watch
 from marketplace.media.shelf import Shelf
 from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
+from marketplace.metering.file_inputs import pending
 from marketplace.metering.offer import Offer, named
 from marketplace.runs.receipt import MONEY_SQL
 from marketplace.runs.submit import Admission, bring, refusal, to_item
@@ -30,6 +32,7 @@ from marketplace.webhooks.secrets import TEAM_GENERATION_SQL, team_secret
 EARLIER_SQL = RUN_SQL.format(
     where="WHERE r.team_id = %s AND r.idempotency_key = %s AND r.inputs_digest = %s"
 )
+KEYED_SQL = RUN_SQL.format(where="WHERE r.team_id = %s AND r.idempotency_key = %s")
 PAGE = "WHERE r.team_id = %s AND r.id < %s{narrowed} ORDER BY r.id DESC LIMIT %s"
 NARROWING = {name: f" AND r.{name} = %s" for name in ("state", "project", "end_user")}
 ADMITTED = frozenset({"ok", "replayed"})
@@ -102,7 +105,13 @@ class HotDesk:
         return binding.read(rows[0][0]) if rows else None
 
     async def admit(self, admission: Admission, trail: Trail) -> Admitted:
-        admission = await bring(self.files, admission)
+        try:
+            admission = await bring(self.files, admission)
+        except KinoraError:
+            # A retry gets its first run even if what it brings cannot be had any more.
+            if row := await self.brought_before(admission):
+                return Admitted(row, replayed=True)
+            raise
         asked = admission.team_id, admission.digest
         if not admission.idempotency_key and (lost := self.losses.claim(asked)):
             self.losses.begin(asked, lost, trail)
@@ -116,6 +125,17 @@ class HotDesk:
         if answer.run_id == admission.run_id:  # also where a call was repeated after a lost answer
             return Admitted(fresh_row(admission, item, answer), replayed=False)
         return Admitted(await self.run(answer.run_id) or {}, replayed=True)
+
+    async def brought_before(self, admission: Admission) -> Row | None:
+        """The run of this idempotency key, if it differs in nothing but its files."""
+        if admission.idempotency_key is None:
+            return None
+        row = await self.one(KEYED_SQL, [admission.team_id, admission.idempotency_key])
+        schema, asked = admission.offer.schema, (admission.offer.model, admission.offer.version)
+        same = row is not None and (row["model"], row["release"]) == asked
+        if row and same and pending(schema, row["inputs"]) == pending(schema, admission.inputs):
+            return row
+        return None
 
     async def earlier(self, team_id: UUID, idempotency_key: str, digest: bytes) -> Row | None:
         return await self.one(EARLIER_SQL, [team_id, idempotency_key, digest])

@@ -237,6 +237,20 @@ class serving_picture:  # noqa: N801 - reads as a verb where it is used
         self.lab.__exit__(*fault)
 
 
+def test_a_retry_whose_address_answers_no_more_is_its_first_run(
+    site: Client, ada: Person, animate: Release, settings: Settings
+) -> None:
+    settings.ALLOW_LOOPBACK_FETCH = True
+    with serving_picture() as (url, _):
+        first = run(site, ada, url, once="one")
+    again = run(site, ada, url, once="one")
+    assert (first.status, again.status) == (201, 200)
+    assert again.json["id"] == first.json["id"]
+    assert run(site, ada, url, once="one", seconds=3).error["param"] == "inputs.image"
+    assert run(site, ada, url, once="two").error["param"] == "inputs.image"
+    assert Hold.objects.count() == 1
+
+
 def test_a_waiting_or_deleted_file_is_refused(site: Client, ada: Person, animate: Release) -> None:
     waiting = site.call("POST", "/api/v1/uploads", {}, key=ada.text).json["file"]
     assert "upload them first" in run(site, ada, waiting["id"]).error["message"]
