@@ -304,6 +304,14 @@ def test_a_small_picture_is_uploaded_each_way(fal: SyncClient, repository: Any) 
     assert size_of(url) == (40, 30)
 
 
+def test_a_picture_is_given_by_its_upload_or_inside_the_request(fal: SyncClient) -> None:
+    picture = Image.new("RGB", (320, 180), (200, 90, 30))
+    short = {"duration": 1, "fps": 8, "resolution": "180p", "latency_ms": 0}
+    for url in (fal.upload_image(picture, "png"), fal_client.encode_image(picture, "png")):
+        made = fal.run("rehearsal/animate", {"image_url": url, **short})
+        assert (made["video"]["width"], made["video"]["duration"]) == (320, 1.0)
+
+
 def test_a_sound_of_120_megabytes_goes_up_in_parts(fal: SyncClient, tmp_path: Path) -> None:
     large = tmp_path / "large.wav"
     with large.open("wb") as file:

@@ -98,6 +98,16 @@ def test_a_run_over_the_concurrency_is_429_and_a_submission_waits(
     assert fal.submit(ASKED | {"seed": 3}).status == 200
 
 
+def test_outputs_are_kept_no_longer_than_the_caller_wants(fal: Fal, still: Release) -> None:
+    wish = '{"expiration_duration_seconds": 3600, "initial_acl": {"default": "hide"}}'
+    assert fal.submit(X_Fal_Object_Lifecycle_Preference=wish).status == 200
+    assert Run.objects.get().media_seconds == 3600
+    for wrong in ("{", "[]", '{"expiration_duration_seconds": 0}'):
+        answer = fal.submit(X_Fal_Object_Lifecycle_Preference=wrong)
+        assert answer.status == 422, wrong
+    assert Run.objects.count() == 1
+
+
 # ── webhooks ──────────────────────────────────────────────────────────────────────────────────
 
 
