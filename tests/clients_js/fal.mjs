@@ -119,7 +119,7 @@ const flows = {
     };
     connection.send(SMALL);
     await until(() => results.length === 1);
-    connection.send({ ...SMALL, steps: 999 });
+    connection.send({ ...SMALL, num_inference_steps: 999 });
     await until(() => errors.length === 1);
     connection.close();
     const [{ content, width }] = results[0].images;

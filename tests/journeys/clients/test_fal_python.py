@@ -6,6 +6,10 @@ import gc
 import hashlib
 import io
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -26,7 +30,7 @@ from marketplace.errors import Busy
 from tests.journeys.clients.gate import gate
 from tests.marketplace.media import samples
 from tests.receiver import receiving
-from tests.running import Stack
+from tests.running import ROOT, Stack
 
 # Its uploads leave connections open, which end with the garbage.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -149,7 +153,7 @@ def test_a_realtime_session_answers_each_prompt_with_a_frame(fal: SyncClient) ->
             assert told["prompt"] == prompt
             picture = Image.open(io.BytesIO(told["images"][0]["content"]))
             assert picture.size == (64, 64)
-        session.send({**SMALL, "steps": 999})
+        session.send({**SMALL, "num_inference_steps": 999})
         with pytest.raises(RealtimeError, match="at most 50"):
             session.recv()
 
@@ -182,6 +186,16 @@ def test_a_webhook_comes_signed_as_receivers_of_fals_check_it(
     public.verify(bytes.fromhex(told.headers["x-fal-webhook-signature"]), message)
     assert (told.json["status"], told.json["request_id"]) == ("OK", handle.request_id)
     assert told.json["payload"]["prompt"] == "a paper lantern"
+
+
+def test_the_docs_session_runs_as_it_stands(stack: Stack, tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "clients.md").read_text().split("## fal\n")[1].split("\n## ")[0]
+    lines = "".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    code = lines.replace("127.0.0.1:8000", stack.url.removeprefix("http://"))
+    environ = os.environ | {"KINORA_API_KEY": stack.key}
+    call = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(call, cwd=tmp_path, env=environ, timeout=90, check=True, capture_output=True)
+    assert Image.open(tmp_path / "frame.png").size == (256, 256)
 
 
 # ── failure ───────────────────────────────────────────────────────────────────────────────────
