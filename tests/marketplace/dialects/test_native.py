@@ -71,7 +71,7 @@ BAD: dict[str, tuple[Any, int, str, str | None]] = {
     "a lone surrogate": (b'{"model": "\\ud800"}', 400, "malformed_body", None),
     "U+0000": (json.dumps(with_inputs(prompt="a\0b")).encode(), 400, "malformed_body", None),
     "a thousand levels": (b'{"inputs": ' + NESTED + b"}", 400, "malformed_body", None),
-    "ten megabytes": (b" " * 10_000_000, 413, "too_large", "body"),
+    "seventeen megabytes": (b" " * 17_000_000, 413, "too_large", "body"),
 }  # fmt: skip
 
 
