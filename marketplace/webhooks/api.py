@@ -114,7 +114,7 @@ class Rotation(KeyView):
 class Test(KeyView):
     """A test event for an endpoint."""
 
-    @extend_schema(operation_id="testWebhook", request=None, responses={202: openapi.DELIVERY})
+    @extend_schema(operation_id="testWebhook", request=None, responses=openapi.SENT)
     def post(self, request: Request, endpoint: str) -> Response:
         """Send the event `webhook.test`."""
         found = owned_endpoint(changing(request), endpoint)
@@ -190,9 +190,7 @@ class OneDelivery(KeyView):
 class Replay(KeyView):
     """The replay of one delivery."""
 
-    @extend_schema(
-        operation_id="replayWebhookDelivery", request=None, responses={202: openapi.DELIVERY}
-    )
+    @extend_schema(operation_id="replayWebhookDelivery", request=None, responses=openapi.SENT)
     def post(self, request: Request, delivery: str) -> Response:
         """Send a delivery again, with the same id and body."""
         found = owned_delivery(changing(request), delivery)

@@ -79,6 +79,7 @@ DELIVERY = thing(
     next_at=WHEN_IF,
     attempts={"type": "array", "items": ATTEMPT},
 )
+SENT = {202: DELIVERY, 409: {"$ref": "#/components/schemas/Error"}}
 DELIVERIES = listing(DELIVERY, next_cursor=TEXT_IF)
 REPLAY_WISH = {
     "application/json": wish(

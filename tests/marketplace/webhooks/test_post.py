@@ -5,7 +5,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_django import Settings
 
+from marketplace.webhooks import post
 from marketplace.webhooks.post import Answer, Forbidden, Post, PublicNames
+from tests.receiver import Receiver
 
 
 class Scripted(AbstractResolver):
@@ -113,3 +115,30 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(unproven: str) -> None
     assert answer.status is None
     assert answer.error.startswith("The connection is not safe: ")
     assert "certificate" in answer.error.lower()
+
+
+def test_who_never_answers_is_given_up_on(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(post, "SECONDS", 0.3)
+    hanging = threading.Event()
+    receiver.manners["/hang"] = lambda _handler: bool(hanging.wait(20)) and None
+    [answer] = sent(receiver.url("/hang"))
+    hanging.set()
+    assert (answer.status, answer.error) == (None, "No answer within 15 s.")
+
+
+def test_an_answer_that_drips_has_arrived_with_its_status(receiver: Receiver) -> None:
+    hanging = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"wait for")
+        hanging.wait(20)
+
+    receiver.manners["/drip"] = drip
+    [answer] = sent(receiver.url("/drip"))
+    hanging.set()
+    assert (answer.status, answer.error, answer.excerpt) == (200, "", "wait for")
