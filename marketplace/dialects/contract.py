@@ -229,7 +229,7 @@ class Surface:
     """A dialect as the hot path serves it: what lies below its prefixes, and how it says errors.
 
     stamps: response headers that carry the request's id, where the reply does not set them.
-    allowed: the headers that tell what may still be sent.
+    allowed: the headers that tell what may still be sent. always: those of every reply.
     """
 
     prefixes: tuple[str, ...]
@@ -238,3 +238,4 @@ class Surface:
     stamps: tuple[str, ...] = ("request-id",)
     allowed: Callable[[Allowance], dict[str, str]] = Allowance.headers
     sockets: tuple[SocketRoute, ...] = ()
+    always: Mapping[str, str] = field(default_factory=dict)

@@ -232,6 +232,16 @@ async def keys(_desk: Desk, _request: Request) -> Reply:
     return Reply(secrets.jwks())
 
 
+async def preflight(_desk: Desk, request: Request, **_: str) -> Reply:
+    """A browser's question whether a page may call."""
+    headers = {
+        "access-control-allow-methods": "GET, POST, PUT",
+        "access-control-allow-headers": request.headers.get("access-control-request-headers", "*"),
+        "access-control-max-age": "600",
+    }
+    return Reply(b"", 204, headers)
+
+
 OWN = (
     Route("GET", "/fal/rest/.well-known/jwks.json", keys),
     Route("POST", "/fal/run/{model:path}/stream", stream),
@@ -245,10 +255,17 @@ OWN = (
     Route("POST", "/fal/queue/{model:path}", submit),
 )
 ROUTES = (*STORAGE, *REALTIME, *PLATFORM, *OWN)
+SERVED = (*ROUTES, *Proxy(ROUTES).routes)
+# Any page may call: a key or a token is all that counts, no cookie is read.
+ANY_PAGE = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": f"{bodies.REQUEST_ID}, {bodies.ERROR_TYPE}",
+}
 SURFACE = Surface(
     ("/fal/",),
-    (*ROUTES, *Proxy(ROUTES).routes),
+    (*SERVED, *(Route("OPTIONS", route.pattern, preflight) for route in SERVED)),
     bodies.refused,
     stamps=(bodies.REQUEST_ID,),
     sockets=SOCKETS,
+    always=ANY_PAGE,
 )

@@ -61,6 +61,7 @@ class Hot:
         trail = Trail(left=partial(wire.left, receive))
         reply = await self.reply(surface, router, scope, receive, trail)
         heads = wire.head(reply, surface.stamps, request_id)
+        heads += wire.lines(surface.always)
         if trail.allowance:
             heads += wire.lines(surface.allowed(trail.allowance))
         if hasattr(reply.body, "__aiter__"):

@@ -389,3 +389,16 @@ def test_the_proxy_takes_fals_hosts_and_no_other(fal: Fal, still: Release, targe
     answer = fal.call("POST", "/fal/proxy", ASKED, X_Fal_Target_Url=target)
     assert (answer.status, answer.json["error_type"]) == (400, "bad_request")
     assert not Run.objects.exists()
+
+
+def test_pages_of_any_origin_may_call_with_a_key(web: Client, fal: Fal, still: Release) -> None:
+    asked = "authorization,content-type,x-fal-queue-priority"
+    for path in ("/fal/queue/rehearsal/still", "/fal/proxy", "/fal/rest/tokens/"):
+        answer = Fal(web, None).call("OPTIONS", path, Access_Control_Request_Headers=asked)
+        assert answer.status == 204
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-headers"] == asked
+        assert "access-control-allow-credentials" not in answer.headers
+    for answer in (fal.submit(), Fal(web, None).submit()):
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "x-fal-request-id" in answer.headers["access-control-expose-headers"]
