@@ -28,7 +28,10 @@ LACKING = {
     "browser": ("Chromium", lambda: bool(shutil.which("chromium"))),
     "node": (
         "Node.js with the packages of tests/clients_js",
-        lambda: bool(shutil.which("node")) and (CLIENTS / "node_modules").is_dir(),
+        lambda: (
+            bool(shutil.which("node"))
+            and (CLIENTS / "node_modules" / ".package-lock.json").is_file()
+        ),
     ),
     "gpu": ("CUDA device", lambda: Path("/dev/nvidia0").exists()),
 }
