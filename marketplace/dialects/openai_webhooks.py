@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 async def create(desk: Desk, request: Request) -> Reply:
     """An endpoint with its secret, which is in no other answer."""
+    await desk.caller(request, needs="run")
     said = fields(request)
     for name in FIELDS:
         if not said.get(name):
@@ -103,6 +104,7 @@ async def rotate(desk: Desk, request: Request, endpoint: str) -> Reply:
 
 async def test(desk: Desk, request: Request, endpoint: str) -> Reply:
     """Send a sample and tell how its first try went. Raises Conflict where there was no answer."""
+    await desk.caller(request, needs="run")
     word = given(request).get("event_type")
     if word not in schemes.TYPES:
         raise errors.InvalidInput(

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -166,6 +167,17 @@ def days() -> list[Any]:
     return list(UsageDay.objects.order_by(*order).values_list("team_id", *DIMS, *SUMS))
 
 
+def fold_all(lanes: list[Lane]) -> None:
+    """Fold until nothing is left; whoever else works on this server may hold the horizon back."""
+    until = time.monotonic() + 30
+    fold()
+    teams = [lane.team for lane in lanes]
+    while any(asked("SELECT count(*) FROM usage_tail(%(team)s)", team) != [(0,)] for team in teams):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+        fold()
+
+
 ACTS = ("charge", "charge", "void", "review", "decide", "refund", "commit")
 STEP = st.one_of(st.tuples(st.sampled_from(ACTS), st.integers(0, 2)), st.just(("fold", 0)))
 
@@ -190,10 +202,8 @@ def test_days_and_tail_are_what_was_committed_and_folding_is_rebuilding(
                 assert asked(SHOWN, lane.team) == asked(DIRECT, lane.team)
     for lane in lanes:
         lane.link.commit()
-    fold()
+    fold_all(lanes)
     folded = days()
-    assert all(asked("SELECT count(*) FROM usage_tail(%(team)s)", lane.team) == [(0,)]
-               for lane in lanes)  # fmt: skip
     rebuild()
     assert days() == folded
     assert check() == []
