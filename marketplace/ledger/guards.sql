@@ -9,12 +9,11 @@ CREATE OR REPLACE FUNCTION entries_balance() RETURNS trigger LANGUAGE plpgsql AS
 DECLARE
     unbalanced record;
 BEGIN
-    SELECT e.transfer_id, a.currency, sum(e.amount) AS total INTO unbalanced
-      FROM ledger_entry e
-      JOIN ledger_account a ON a.id = e.account_id
-     WHERE e.transfer_id IN (SELECT transfer_id FROM written)
-     GROUP BY e.transfer_id, a.currency
-    HAVING sum(e.amount) <> 0
+    SELECT w.transfer_id, a.currency, sum(w.amount) AS total INTO unbalanced
+      FROM written w
+      JOIN ledger_account a ON a.id = w.account_id
+     GROUP BY w.transfer_id, a.currency
+    HAVING sum(w.amount) <> 0
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'transfer % is off by % nano-%',

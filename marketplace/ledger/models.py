@@ -109,7 +109,9 @@ class Entry(models.Model):
     """One signed side of a transfer, nano-units. Never edited."""
 
     transfer = models.ForeignKey(Transfer, on_delete=models.PROTECT, related_name="entries")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries")
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="entries", db_index=False
+    )  # `entry_by_account` begins with it
     amount = models.BigIntegerField()
     balance_after = models.BigIntegerField(null=True, help_text="posted after it; team accounts")
     xid = TransactionId(db_default=PresentTransaction(), editable=False)
@@ -181,7 +183,7 @@ class HoldPart(models.Model):
     """Which account a hold stands on, credit by credit; capture takes from these only."""
 
     hold = models.ForeignKey(Hold, on_delete=models.CASCADE, related_name="parts")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, db_index=False)
     position = models.SmallIntegerField()
     amount = models.BigIntegerField()
     captured = models.BigIntegerField(default=0)
