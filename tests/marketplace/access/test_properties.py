@@ -103,7 +103,8 @@ def act(model: Model, step: object, held: dict[UUID, int], spent: dict[UUID, int
     if verb == "review":
         close(closings={run: in_review()})
         return
-    amount = int(held.pop(run) * part) if verb == "capture" else 0
+    whole = held.pop(run)
+    amount = int(whole * part) if verb == "capture" else 0
     closing = captured(amount, [Share(REVENUE, amount)]) if amount else voided()
     close(closings={run: closing})
     model.spend(run, amount)
