@@ -118,6 +118,14 @@ class Visitor:
         self.headers = dict(headers)
 
     def send(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes, Any]:
+        """A connection that the server has closed while it was quiet is opened again."""
+        try:
+            return self.asked(method, path, body)
+        except (http.client.RemoteDisconnected, BrokenPipeError):
+            self.link.close()
+            return self.asked(method, path, body)
+
+    def asked(self, method: str, path: str, body: str | None) -> tuple[int, bytes, Any]:
         self.link.request(method, path, body, self.headers)
         answer = self.link.getresponse()
         return answer.status, answer.read(), answer.headers
