@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.kernels import TEMPLATES
 from inference.models import REGISTRY
 from marketplace.metering.units import UNITS
 from partners.registry import ADAPTERS
@@ -36,7 +37,7 @@ def folders() -> set[str]:
 
 def test_the_tree_names_every_folder_and_no_other() -> None:
     named = set(re.findall(r"^ *([a-z]+)/", TREE, re.MULTILINE))
-    inner = {"labs", "models", "train", "weights"}
+    inner = {"labs", "compiler", "kernels", "models", "train", "weights"}
     assert named == folders() | inner
 
 
@@ -54,7 +55,12 @@ def test_the_tree_names_files_that_exist() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "names"),
-    [("A lab", ADAPTERS), ("A model of our own", REGISTRY), ("A unit", UNITS)],
+    [
+        ("A lab", ADAPTERS),
+        ("A model of our own", REGISTRY),
+        ("A kernel template", TEMPLATES),
+        ("A unit", UNITS),
+    ],
 )
 def test_the_lists_name_what_the_registries_hold(heading: str, names: dict[str, object]) -> None:
     section = README.split(f"**{heading}.**")[1].split("\n\n")[0]
