@@ -6,6 +6,7 @@ makes missing ones under its data folder, production refuses to start without th
 
 import os
 import secrets
+from ipaddress import ip_network
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -37,6 +38,14 @@ def boolean(name: str, *, default: bool) -> bool:
     if value.lower() in FALSE:
         return False
     raise ImproperlyConfigured(f"{name} must be one of 1, 0, true, false; not {value!r}.")
+
+
+def networks(name: str) -> list[str]:
+    """Ranges of addresses, such as 203.0.113.0/28, between spaces or commas."""
+    try:
+        return [str(ip_network(said)) for said in text(name).replace(",", " ").split()]
+    except ValueError as fault:
+        raise ImproperlyConfigured(f"{name} must hold ranges of addresses: {fault}.") from None
 
 
 def secret(name: str, *, folder: Path | None) -> str:

@@ -249,6 +249,7 @@ if ALLOW_LOOPBACK_WEBHOOKS and (PRODUCTION or DATABASE_URL):
     raise ImproperlyConfigured("KINORA_ALLOW_LOOPBACK_WEBHOOKS is for the embedded stack only.")
 # Receivers' secrets are derived from the first; the second signs for those who take our public key.
 # The other key is published beside it and signs nothing: the next one, or the one before.
+WEBHOOK_IP_RANGES = env.networks("KINORA_WEBHOOK_IP_RANGES")  # where deliveries come from
 WEBHOOK_SECRET = env.secret("KINORA_WEBHOOK_SECRET", folder=SECRETS)
 WEBHOOK_SIGNING_KEY = env.secret("KINORA_WEBHOOK_SIGNING_KEY", folder=SECRETS)
 WEBHOOK_OTHER_KEY = env.optional_secret("KINORA_WEBHOOK_OTHER_KEY")

@@ -232,7 +232,7 @@ class Keys(KeyView):
         """Make a key. Its text is in this answer and nowhere else."""
         maker = presented_key(request)
         name, scopes = wished(body_of(request))
-        within(maker, scopes)
+        keys.within(maker, scopes)
         key, text = keys.create(
             team=maker.team, name=name, scopes=scopes, created_by=maker.created_by
         )
@@ -246,7 +246,7 @@ class OneKey(KeyView):
     def delete(self, request: Request, key: str) -> Response:
         """Revoke a key. Repeats safely; works everywhere within two seconds."""
         found = owned(team_of(request), ids.private("key", key))
-        within(presented_key(request), found.scopes)
+        keys.within(presented_key(request), found.scopes)
         return Response(shown(keys.revoke(key=found)))
 
 
@@ -270,15 +270,6 @@ def wished(data: Mapping[str, Any]) -> tuple[str, list[str]]:
             f"scopes must be some of {', '.join(keys.SCOPES)}.", param="scopes"
         )
     return name.strip(), scopes
-
-
-def within(key: ApiKey, scopes: list[str]) -> None:
-    """Raises NotAllowed where `scopes` hold one that `key` has not."""
-    if lacking := sorted(set(scopes) - set(key.scopes)):
-        raise errors.NotAllowed(
-            f"This key lacks the scope `{lacking[0]}`, so it cannot manage keys that have it.",
-            scope=lacking[0],
-        )
 
 
 def shown(key: ApiKey) -> dict[str, Any]:

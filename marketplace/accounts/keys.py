@@ -14,7 +14,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from marketplace.accounts.models import ApiKey, Team, User
-from marketplace.errors import NotAuthenticated
+from marketplace.errors import NotAllowed, NotAuthenticated
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "kin_live_"
@@ -73,6 +73,15 @@ def create(
         created_by=created_by,
     )
     return key, text
+
+
+def within(key: ApiKey, scopes: Sequence[str]) -> None:
+    """Raises NotAllowed where `scopes` hold one that `key` has not."""
+    if lacking := sorted(set(scopes) - set(key.scopes)):
+        raise NotAllowed(
+            f"This key lacks the scope `{lacking[0]}`, so it cannot manage keys that have it.",
+            scope=lacking[0],
+        )
 
 
 def note_use(key: ApiKey) -> None:

@@ -66,7 +66,8 @@ class Trail:
 class Request:
     """An HTTP request. headers: lower-case names; path: percent-decoded.
 
-    body: its bytes; empty where the route streams, which reads `chunks` instead.
+    query: the last value of each name; pairs: all of them. body: its bytes; empty where the route
+    streams, which reads `chunks` instead.
     """
 
     method: str
@@ -76,6 +77,7 @@ class Request:
     body: bytes
     chunks: AsyncIterator[bytes] | None = None
     trail: Trail = field(default_factory=Trail)
+    pairs: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import orjson
 from marketplace import body, errors, ids
 from marketplace.dialects import fal_bodies as bodies
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
+from marketplace.dialects.fal_account import ROUTES as ACCOUNT
 from marketplace.dialects.fal_platform import ROUTES as PLATFORM
 from marketplace.dialects.fal_proxy import Proxy
 from marketplace.dialects.fal_realtime import ROUTES as REALTIME
@@ -235,7 +236,7 @@ async def keys(_desk: Desk, _request: Request) -> Reply:
 async def preflight(_desk: Desk, request: Request, **_: str) -> Reply:
     """A browser's question whether a page may call."""
     headers = {
-        "access-control-allow-methods": "GET, POST, PUT",
+        "access-control-allow-methods": "GET, POST, PUT, DELETE",
         "access-control-allow-headers": request.headers.get("access-control-request-headers", "*"),
         "access-control-max-age": "600",
     }
@@ -254,7 +255,7 @@ OWN = (
     Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
     Route("POST", "/fal/queue/{model:path}", submit),
 )
-ROUTES = (*STORAGE, *REALTIME, *PLATFORM, *OWN)
+ROUTES = (*STORAGE, *REALTIME, *PLATFORM, *ACCOUNT, *OWN)
 SERVED = (*ROUTES, *Proxy(ROUTES).routes)
 # Any page may call: a key or a token is all that counts, no cookie is read.
 ANY_PAGE = {

@@ -250,7 +250,9 @@ def problem(error: errors.KinoraError) -> Body:
     return found | {"ctx": {word: allowed}} if word else found
 
 
-QUERY = {"fal_webhook", "limit", "cursor", "start", "end", "timeframe", "endpoint_id"}
+QUERY = {"fal_webhook", "limit", "cursor", "start", "end", "timeframe", "endpoint_id"} | {
+    "timezone", "bound_to_timeframe", "status", "request_id", "expand",
+}  # fmt: skip
 
 
 def place(param: str) -> list[str | int]:

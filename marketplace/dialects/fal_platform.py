@@ -1,10 +1,11 @@
 """fal's platform API: what is on sale, what it costs, and what a team's runs were and cost.
 
-All of it is read from what the native API reads; nothing is kept for it. Keys are made and revoked
-on their page and in the native API, not here.
+All of it is read from what the native API reads; nothing is kept for it. Keys and balances are
+`fal_account`'s.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,15 +14,15 @@ from uuid import UUID
 from django.conf import settings
 
 from marketplace import body, errors, ids
-from marketplace.dialects import fal_openapi
+from marketplace.dialects import fal_openapi, fal_spans
 from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, Row
 from marketplace.dialects.fal_bodies import FAULTS
+from marketplace.dialects.fal_lists import MOST_IDS, listed, more, page_size
 from marketplace.metering.offer import Offer
 from marketplace.money import NANO
-from marketplace.runs.history import SPANS, Past
+from marketplace.runs.history import Past
 
 BASE = "/fal/api/v1"
-MOST_IDS, LARGEST_PAGE = 50, 100
 LONGEST = timedelta(days=366)
 MOMENTS = ("p50", "p75", "p90")
 COUNTS = {
@@ -45,7 +46,8 @@ async def models(desk: Desk, request: Request) -> Reply:
     fitting = [
         offer
         for offer in found
-        if (category in (None, offer.task))
+        if on_sale(request)
+        and (category in (None, offer.task))
         and all(word in f"{offer.model} {offer.title} {offer.summary}".lower() for word in words)
     ]
     after = request.query.get("cursor", "")
@@ -54,6 +56,14 @@ async def models(desk: Desk, request: Request) -> Reply:
     openapi = "openapi-3.0" in listed(request, "expand")
     page = [model(offer, openapi=openapi) for offer in rest[:limit]]
     return Reply({"models": page, **more(page, len(rest) > limit, "endpoint_id")})
+
+
+def on_sale(request: Request) -> bool:
+    """Whether `status` asks for what there is: a deprecated model is not listed here."""
+    status = request.query.get("status", "active")
+    if status not in ("active", "deprecated"):
+        raise errors.InvalidInput("status must be active or deprecated.", param="status")
+    return status == "active"
 
 
 def model(offer: Offer, *, openapi: bool) -> Json:
@@ -146,6 +156,7 @@ async def price_of(desk: Desk, caller: Caller, offer: Offer, *, by_unit: bool) -
 
 
 async def billing_events(desk: Desk, request: Request) -> Reply:
+    """Newest first; `request_id` narrows them to some runs."""
     rows, last = await page_of(desk, request)
     return Reply({"billing_events": [event(row) for row in rows], **last})
 
@@ -251,12 +262,13 @@ def buckets(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 async def sums(desk: Desk, request: Request, *, required: bool = False) -> list[Row]:
-    span = request.query.get("timeframe", "hour")
-    if span not in SPANS:
-        raise errors.InvalidInput(
-            f"timeframe must be one of {', '.join(SPANS)}.", param="timeframe"
-        )
-    return await desk.past((await past(desk, request, required=required)).sums(span))
+    """By model and span; of whole spans unless the query says no. Raises InvalidInput."""
+    span, zone = fal_spans.chosen(request.query)
+    asked = await past(desk, request, required=required)
+    if fal_spans.bound(request.query):
+        start, end = fal_spans.first(asked.start, span, zone), fal_spans.last(asked.end, span, zone)
+        asked = replace(asked, start=start, end=end)
+    return await desk.past(asked.sums(span, zone))
 
 
 async def page_of(
@@ -285,7 +297,13 @@ async def past(desk: Desk, request: Request, *, required: bool) -> Past:
     end = moment(request, "end", now + timedelta(seconds=1))
     if not timedelta() < end - start <= LONGEST:
         raise errors.InvalidInput("start must be before end, by a year at most.", param="start")
-    return Past(caller.team_id, start, end, names or None)
+    return Past(caller.team_id, start, end, names or None, some_runs(request))
+
+
+def some_runs(request: Request) -> list[UUID] | None:
+    """The runs that `request_id` names; one that is none names nobody's."""
+    named = listed(request, "request_id")
+    return [ids.private("run", run) or UUID(int=0) for run in named] if named else None
 
 
 def moment(request: Request, name: str, default: datetime) -> datetime:
@@ -317,25 +335,6 @@ async def wanted(desk: Desk, request: Request, *, required: bool = False) -> lis
     return sorted((o for n, o in offers.items() if "@" not in n), key=lambda offer: offer.model)
 
 
-def listed(request: Request, name: str) -> list[str]:
-    """A parameter's values, between commas. Raises InvalidInput."""
-    found = [value for value in request.query.get(name, "").split(",") if value]
-    if len(found) > MOST_IDS:
-        raise errors.InvalidInput(f"{name} may have {MOST_IDS} values.", param=name)
-    return found
-
-
-def page_size(request: Request) -> int:
-    said = request.query.get("limit", "50")
-    if not said.isascii() or not said.isdigit() or not 1 <= int(said[:9]) <= LARGEST_PAGE:
-        raise errors.InvalidInput(f"limit must be from 1 to {LARGEST_PAGE}.", param="limit")
-    return int(said)
-
-
-def more(page: list[Json], there_is: bool, key: str) -> Json:
-    return {"next_cursor": page[-1][key] if there_is else None, "has_more": there_is}
-
-
 ROUTES = (
     Route("GET", f"{BASE}/models", models),
     Route("GET", f"{BASE}/models/pricing", pricing),
@@ -344,5 +343,6 @@ ROUTES = (
     Route("GET", f"{BASE}/models/analytics", analytics),
     Route("GET", f"{BASE}/models/billing-events", billing_events),
     Route("GET", f"{BASE}/models/requests/by-endpoint", requests),
+    Route("GET", f"{BASE}/serverless/requests/by-endpoint", requests),
     Route("GET", "/fal/api/openapi/queue/openapi.json", schema),
 )

@@ -48,5 +48,6 @@ def aimed(request: Request) -> Request:
         raise MalformedBody(
             f"{TARGET} must be an address at one of {', '.join(HOSTS)}.", param=TARGET
         )
-    query = dict(parse_qsl(target.query, keep_blank_values=True))
-    return replace(request, path=prefix + unquote(target.path), query=query)
+    pairs = parse_qsl(target.query, keep_blank_values=True)
+    path = prefix + unquote(target.path)
+    return replace(request, path=path, query=dict(pairs), pairs=pairs)

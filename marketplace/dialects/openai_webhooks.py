@@ -4,25 +4,19 @@ Not on the way of any run, so these few calls use Django's connection, in a thre
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-from django.db import OperationalError
-from psycopg_pool import PoolTimeout
+from typing import Any
 
 from marketplace import body, errors
-from marketplace.access.authorise import Scope
 from marketplace.accounts.models import Team
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row
+from marketplace.dialects.orm import of_team, reached
 from marketplace.webhooks import endpoints, schemes
 from marketplace.webhooks.models import Delivery, Endpoint
-from marketplace.webhooks.threads import asked
 from marketplace.webhooks.view import owned_endpoint
 
 TEST_SECONDS, TEST_STEP = 18.0, 0.1
 LARGEST_PAGE = 100
 FIELDS = ("url", "name", "event_types")
-T = TypeVar("T")
 
 
 async def create(desk: Desk, request: Request) -> Reply:
@@ -37,7 +31,7 @@ async def create(desk: Desk, request: Request) -> Reply:
         made, secret = endpoints.create(team=team, **said)
         return shown(made) | {"signing_secret": secret}
 
-    return await done(desk, request, "run", make)
+    return await of_team(desk, request, "run", make)
 
 
 async def listing(desk: Desk, request: Request) -> Reply:
@@ -61,11 +55,11 @@ async def listing(desk: Desk, request: Request) -> Reply:
             "has_more": len(found) > len(page),
         }
 
-    return await done(desk, request, "read", read)
+    return await of_team(desk, request, "read", read)
 
 
 async def read(desk: Desk, request: Request, endpoint: str) -> Reply:
-    return await done(desk, request, "read", lambda team: shown(owned_endpoint(team, endpoint)))
+    return await of_team(desk, request, "read", lambda team: shown(owned_endpoint(team, endpoint)))
 
 
 async def update(desk: Desk, request: Request, endpoint: str) -> Reply:
@@ -74,7 +68,7 @@ async def update(desk: Desk, request: Request, endpoint: str) -> Reply:
     def change(team: Team) -> Row:
         return shown(endpoints.change(endpoint=owned_endpoint(team, endpoint), **said))
 
-    return await done(desk, request, "run", change)
+    return await of_team(desk, request, "run", change)
 
 
 async def delete(desk: Desk, request: Request, endpoint: str) -> Reply:
@@ -82,7 +76,7 @@ async def delete(desk: Desk, request: Request, endpoint: str) -> Reply:
         endpoints.remove(endpoint=owned_endpoint(team, endpoint))
         return {"id": endpoint, "object": "webhook_endpoint.deleted", "deleted": True}
 
-    return await done(desk, request, "run", remove)
+    return await of_team(desk, request, "run", remove)
 
 
 async def rotate(desk: Desk, request: Request, endpoint: str) -> Reply:
@@ -99,7 +93,7 @@ async def rotate(desk: Desk, request: Request, endpoint: str) -> Reply:
         secret = endpoints.rotate(endpoint=found, keep=keep)
         return shown(found) | {"signing_secret": secret}
 
-    return await done(desk, request, "run", turn)
+    return await of_team(desk, request, "run", turn)
 
 
 async def test(desk: Desk, request: Request, endpoint: str) -> Reply:
@@ -143,20 +137,6 @@ async def first_status(sent: Delivery) -> int:
 async def event_types(desk: Desk, request: Request) -> Reply:
     await desk.caller(request, needs="read")
     return Reply({"object": "list", "data": list(schemes.TYPES)})
-
-
-async def done(desk: Desk, request: Request, needs: Scope, work: Callable[[Team], Row]) -> Reply:
-    """What `work` makes of the caller's team."""
-    caller = await desk.caller(request, needs=needs)
-    return Reply(await reached(lambda: work(Team.objects.get(id=caller.team_id))))
-
-
-async def reached(question: Callable[[], T]) -> T:
-    """Raises Unavailable where the database is away."""
-    try:
-        return await asked(question)
-    except (OperationalError, PoolTimeout):
-        raise errors.database_away() from None
 
 
 def given(request: Request) -> Row:

@@ -22,15 +22,17 @@ INLINE_BYTES: int = settings.INLINE_BYTES
 async def read(scope: Scope, receive: Receive, trail: Trail, *, streams: bool) -> Request:
     """The request, with its body or a stream of it. Raises TooLarge before all has been read."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     plain = scope["method"] in ("GET", "HEAD")
     return Request(
         method=scope["method"],
         path=scope["path"],
-        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        query=dict(pairs),
         headers=headers,
         body=b"" if plain or streams else await whole_body(headers, receive),
         chunks=chunks(receive) if streams else None,
         trail=trail,
+        pairs=pairs,
     )
 
 

@@ -22,6 +22,7 @@ FOUND = """
           WHERE u.run_id = r.id ORDER BY u.unit LIMIT 1) u ON true
    WHERE r.team_id = %s AND r.id >= %s AND r.id < %s AND r.finished_at IS NOT NULL
      AND (%s::text[] IS NULL OR l.slug || '/' || m.slug = ANY (%s))
+     AND (%s::uuid[] IS NULL OR r.id = ANY (%s))
 """
 RUNS_SQL = f"""
 SELECT row_to_json(v)::text FROM (
@@ -33,7 +34,7 @@ SELECT row_to_json(v)::text FROM (
 """  # noqa: S608 - its parts are ours
 SUMS_SQL = f"""
 SELECT row_to_json(v)::text FROM (
-    SELECT l.slug || '/' || m.slug AS model, date_trunc(%s, r.created_at) AS bucket, u.unit,
+    SELECT l.slug || '/' || m.slug AS model, date_trunc(%s, r.created_at, %s) AS bucket, u.unit,
            count(*) AS runs, count(*) FILTER (WHERE r.state = 'succeeded') AS succeeded,
            count(*) FILTER (WHERE r.outcome IN ('invalid_input', 'refused_before', 'refused_after',
                                    'cancelled_before', 'cancelled_after')) AS refused,
@@ -52,26 +53,31 @@ Values = tuple[str, list[object]]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Which runs: of a team, made from `start` until before `end`, of these models or all."""
+    """Which runs: of a team, made from `start` until before `end`, of these models or all.
+
+    only: these alone, if any are named.
+    """
 
     team_id: UUID
     start: datetime
     end: datetime
     models: Sequence[str] | None = None
+    only: Sequence[UUID] | None = None
 
     def values(self, before: UUID | None = None) -> list[object]:
         models = None if self.models is None else list(self.models)
+        only = None if self.only is None else list(self.only)
         end = first_id(self.end)
         last = end if before is None else min(end, before)
-        return [self.team_id, first_id(self.start), last, models, models]
+        return [self.team_id, first_id(self.start), last, models, models, only, only]
 
     def runs(self, *, before: UUID | None, limit: int) -> Values:
         """Newest first. before: the id of the last one that is known."""
         return RUNS_SQL, [*self.values(before), limit]
 
-    def sums(self, span: str) -> Values:
-        """By model, unit and span, one of SPANS."""
-        return SUMS_SQL, [span, *self.values()]
+    def sums(self, span: str, zone: str = "UTC") -> Values:
+        """By model, unit and span, one of SPANS, as the time zone's clocks have it."""
+        return SUMS_SQL, [span, zone, *self.values()]
 
 
 def first_id(at: datetime) -> UUID:

@@ -17,9 +17,10 @@ from tests.marketplace.web import Client
 __all__ = ["fal"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
-FOR_ALL = {"/fal/rest/.well-known/jwks.json", "/fal/api/v1/models"} | {
-    "/fal/api/openapi/queue/openapi.json"
-}
+FOR_ALL = {
+    "/fal/rest/.well-known/jwks.json", "/fal/api/v1/models", "/fal/api/v1/meta",
+    "/fal/api/openapi/queue/openapi.json",
+}  # fmt: skip
 
 
 def addresses(run: str) -> list[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """fal's platform API: the same figures that the ledger has, in fal's words."""
 
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from jsonschema_rs import Draft202012Validator
@@ -124,6 +126,29 @@ def test_usage_and_analytics_sum_the_same_runs(fal: Fal, runs: list[str]) -> Non
         "error_count": 1,
     }
     assert all("p75_duration" not in row for row in bucket["results"])
+
+
+def test_values_may_be_said_several_times_or_between_commas(
+    fal: Fal, clip: Release, runs: list[str]
+) -> None:
+    names = ["rehearsal/still", "rehearsal/clip"]
+    for query in (f"endpoint_id={','.join(names)}", "&".join(f"endpoint_id={n}" for n in names)):
+        told = get(fal, f"/models/pricing?{query}")["prices"]
+        assert [one["endpoint_id"] for one in told] == names
+    asked = "&".join(f"request_id={run}" for run in (runs[1], runs[3], "run_none"))
+    events = get(fal, f"/models/billing-events?{asked}")["billing_events"]
+    assert [event["request_id"] for event in events] == [runs[1], runs[3]]
+    assert get(fal, "/models?status=deprecated")["models"] == []
+
+
+def test_spans_are_those_of_the_clocks_that_are_named(fal: Fal, runs: list[str]) -> None:
+    for zone in ("UTC", "Pacific/Kiritimati"):
+        query = f"timeframe=day&timezone={zone}&expand=time_series"
+        [bucket] = get(fal, f"/models/usage?{query}")["time_series"]
+        began = datetime.fromisoformat(bucket["bucket"]).astimezone(ZoneInfo(zone))
+        assert (began.hour, began.minute) == (0, 0)
+    loose = get(fal, "/models/usage?bound_to_timeframe=false&expand=summary")["summary"]
+    assert sum(row["cost"] for row in loose) == 0.006
 
 
 def test_another_team_sees_none_of_it(
