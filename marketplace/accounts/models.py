@@ -1,5 +1,6 @@
 """User, Team, Member, ApiKey. A team owns money and runs; people and keys act for it."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import BaseUserManager
@@ -80,6 +81,18 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.team}"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What the person may do in the team, in the words of its keys."""
+        return SCOPES_OF[self.role]
+
+
+SCOPES_OF: Mapping[str, tuple[str, ...]] = {
+    Member.Role.OWNER: ("run", "read", "manage"),
+    Member.Role.DEVELOPER: ("run", "read"),
+    Member.Role.VIEWER: ("read",),
+}
 
 
 class ApiKey(models.Model):

@@ -5,7 +5,6 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,7 +16,7 @@ from marketplace.access import view
 from marketplace.access.models import EACH, Budget
 from marketplace.accounts.models import Team, User
 from marketplace.errors import KinoraError
-from marketplace.pages.team import team_page
+from marketplace.pages.team import needs, scopes, team_page
 
 KINDS = (
     ("team", "The whole team"),
@@ -105,7 +104,7 @@ def index(request: HttpRequest, team: Team) -> HttpResponse:
         "open": [one for one in rows if one["budget"].closed_at is None],
         "closed": [one for one in rows if one["budget"].closed_at],
         "undo": request.GET.get("closed", ""),
-        "manages": manages(request, team),
+        "manages": "manage" in scopes(request),
         "zones": zones(),
         "zone": team.time_zone,
     }
@@ -125,7 +124,7 @@ def row(budget: Budget, used: list[view.Used], people: dict[str, str]) -> dict[s
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, team: Team) -> HttpResponse:
     """Make a budget."""
-    needs_owner(request, team)
+    needs(request, "manage")
     form = NewBudget(request.POST or None, initial=request.GET.dict())
     if request.method == "POST" and form.is_valid():
         user = request.user if isinstance(request.user, User) else None
@@ -147,7 +146,7 @@ def budget(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
     found = owned(team, budget_id)
     form = Limits(request.POST or None, initial=said(found))
     if request.method == "POST":
-        needs_owner(request, team)
+        needs(request, "manage")
         if form.is_valid():
             try:
                 budgets.change(budget=found, data=form.wish())
@@ -158,7 +157,7 @@ def budget(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
                 messages.success(request, "Changed. It holds from now on.")
                 return redirect("budget", budget_id=budget_id)
     people = view.emails([(found, found.subject)])
-    context = {"form": form, "manages": manages(request, team), "history": view.history(found)}
+    context = {"form": form, "manages": "manage" in scopes(request), "history": view.history(found)}
     context |= row(found, [], people)
     return render(request, "budgets/budget.html", context, status=422 if form.errors else 200)
 
@@ -167,7 +166,7 @@ def budget(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
 @require_POST
 def close(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
     """Close a budget; the list then offers to undo it."""
-    needs_owner(request, team)
+    needs(request, "manage")
     budgets.close(budget=owned(team, budget_id))
     answer = redirect("budgets")
     answer["Location"] += f"?closed={budget_id}"
@@ -177,7 +176,7 @@ def close(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
 @team_page
 @require_POST
 def reopen(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
-    needs_owner(request, team)
+    needs(request, "manage")
     try:
         budgets.reopen(budget=owned(team, budget_id))
     except KinoraError as refusal:
@@ -191,7 +190,7 @@ def reopen(request: HttpRequest, team: Team, budget_id: str) -> HttpResponse:
 @require_POST
 def zone(request: HttpRequest, team: Team) -> HttpResponse:
     """Set by which clocks days and months begin; periods under way end as they would have."""
-    needs_owner(request, team)
+    needs(request, "manage")
     if (name := request.POST.get("zone", "")) in zones():
         Team.objects.filter(id=team.id).update(time_zone=name)
         messages.success(request, f"Days and months begin at midnight in {name}.")
@@ -232,12 +231,3 @@ def owned(team: Team, public_id: str) -> Budget:
     if budget_id and (found := Budget.objects.filter(team=team, id=budget_id).first()):
         return found
     raise Http404("There is no such budget.")
-
-
-def manages(request: HttpRequest, team: Team) -> bool:
-    return isinstance(request.user, User) and budgets.manages(team, request.user)
-
-
-def needs_owner(request: HttpRequest, team: Team) -> None:
-    if not manages(request, team):
-        raise PermissionDenied

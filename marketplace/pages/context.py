@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from marketplace.ledger.balance import balance
-from marketplace.pages.team import session_team
+from marketplace.pages.team import scopes, session_team
 
 SECTIONS = (
     ("models", "Models"),
@@ -24,6 +24,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     team = session_team(request) if hasattr(request, "user") else None
     return {
         "team": team,
+        "may": scopes(request) if team else (),
         "site_url": settings.SITE_URL,
         "welcome": settings.WELCOME_CREDIT_NANO,
         "spendable": lambda: balance(team.id).available if team else 0,

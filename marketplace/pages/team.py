@@ -1,4 +1,7 @@
-"""Whose pages these are: the team of the session. Every query of a page starts from it."""
+"""Whose pages these are: the team of the session. Every query of a page starts from it.
+
+A page reads for every member; what it changes needs the scope `run`, as over the API.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,26 +13,42 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from marketplace.accounts.models import Team
+from marketplace.accounts.models import Member, Team
 
 P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 TeamPage = Callable[Concatenate[HttpRequest, Team, P], HttpResponseBase]
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+def session_member(request: HttpRequest) -> Member | None:
+    """The logged-in person in the team they act for; None for a visitor. One query a request."""
+    if not request.user.is_authenticated:
+        return None
+    if not hasattr(request, "member"):
+        found = Member.objects.filter(user=request.user.pk).select_related("team", "user")
+        request.member = found.order_by("team_id").first()  # type: ignore[attr-defined]
+    member: Member | None = request.member  # type: ignore[attr-defined]
+    return member
 
 
 def session_team(request: HttpRequest) -> Team | None:
-    """The team that the logged-in person acts for; None for a visitor. One query per request."""
-    if not request.user.is_authenticated:
-        return None
-    if not hasattr(request, "team"):
-        team = Team.objects.filter(member__user=request.user).order_by("id").first()
-        request.team = team  # type: ignore[attr-defined]
-    found: Team | None = request.team  # type: ignore[attr-defined]
-    return found
+    """The team that the logged-in person acts for; None for a visitor."""
+    member = session_member(request)
+    return member.team if member else None
+
+
+def scopes(request: HttpRequest) -> tuple[str, ...]:
+    """What the logged-in person may do in that team; nothing for a visitor."""
+    member = session_member(request)
+    return member.scopes if member else ()
 
 
 def team_page(view: TeamPage[P]) -> Page[P]:
-    """Ask a visitor to log in; hand the view its team."""
+    """Ask a visitor to log in; hand the view its team.
+
+    Raises PermissionDenied for who is in no team, and for who only reads where something is sent.
+    """
 
     @wraps(view)
     def with_team(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -38,9 +57,17 @@ def team_page(view: TeamPage[P]) -> Page[P]:
         team = session_team(request)
         if team is None:
             raise PermissionDenied
+        if request.method not in READING:
+            needs(request, "run")
         return view(request, team, *args, **kwargs)
 
     return with_team
+
+
+def needs(request: HttpRequest, scope: str) -> None:
+    """Raises PermissionDenied where the person's role does not hold the scope."""
+    if scope not in scopes(request):
+        raise PermissionDenied
 
 
 def to_the_door(request: HttpRequest) -> HttpResponse:
