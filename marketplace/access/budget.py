@@ -1,18 +1,21 @@
 """Make, change, close and reopen budgets. Who may is somebody else's question.
 
-Each takes effect with the next admission after its commit; what is spent and held stays counted.
+Each takes effect with the next admission after its commit, a concurrency with the next start; what
+is spent and held stays counted.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from marketplace.access import wish
 from marketplace.access.models import Budget
 from marketplace.accounts.models import Member, Team, User
 from marketplace.errors import Conflict
+from marketplace.ledger.models import Account
 
 UNIQUE = "budget_once_for_whom_and_when"
 
@@ -69,8 +72,21 @@ def saved(budget: Budget) -> Budget:
             "There is an open budget for the same and this period. Change that one.",
             param="subject",
         ) from None
+    if budget.concurrency:
+        transaction.on_commit(lambda: gather(budget))
     budget.refresh_from_db()
     return budget
+
+
+def gather(budget: Budget) -> None:
+    """Have runs keep to a concurrency that were admitted while it was being set.
+
+    An admission under way did not see the budget, and the budget not the run. Once it has let go of
+    the team's accounts it has committed; then the runs are put in their lanes anew.
+    """
+    with transaction.atomic():
+        list(Account.objects.select_for_update().filter(team=budget.team_id).order_by("id"))
+    Budget.objects.filter(id=budget.id).update(concurrency=F("concurrency"))
 
 
 def manages(team: Team, user: User | None) -> bool:

@@ -151,8 +151,10 @@ RETURNS void LANGUAGE sql AS $$
      WHERE h.run_id = c.run_id AND h.run_id = ANY (runs);
 $$;
 
--- Note that a budget kept a run out, for its owners to be told, once in its period.
+-- Note that a budget kept a run out, for its owners to be told, once in its period and limit.
 CREATE OR REPLACE FUNCTION note_refusal(p_spending bigint) RETURNS void LANGUAGE sql AS $$
-    INSERT INTO access_budgetalert (spending_id, cause, percent)
-    VALUES (p_spending, 'refused', 100) ON CONFLICT DO NOTHING;
+    INSERT INTO access_budgetalert (spending_id, cause, percent, amount)
+    SELECT s.id, 'refused', 100, b.amount
+      FROM access_spending s JOIN access_budget b ON b.id = s.budget_id WHERE s.id = p_spending
+    ON CONFLICT DO NOTHING;
 $$;

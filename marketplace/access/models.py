@@ -97,7 +97,7 @@ class Spending(models.Model):
 
 
 class BudgetAlert(models.Model):
-    """A crossing that the owners are told of, once each. It is its own outbox."""
+    """A crossing that the owners are told of, once for each limit. It is its own outbox."""
 
     class Cause(models.TextChoices):
         SPENT = "spent"
@@ -106,13 +106,14 @@ class BudgetAlert(models.Model):
     spending = models.ForeignKey(Spending, on_delete=models.CASCADE, related_name="alerts")
     cause = models.CharField(max_length=10, choices=Cause)
     percent = models.SmallIntegerField()
+    amount = models.BigIntegerField(help_text="nano-units; the limit that was crossed")
     made_at = models.DateTimeField(db_default=Now())
     told_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["spending", "cause", "percent"], name="alert_once_per_crossing"
+                fields=["spending", "cause", "percent", "amount"], name="alert_once_per_crossing"
             )
         ]
         indexes: ClassVar = [

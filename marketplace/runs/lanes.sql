@@ -93,6 +93,61 @@ BEGIN
     RETURN chosen;
 END $$;
 
+-- Put a team's runs that have not ended into the lanes that its budgets have now, those admitted
+-- before a budget was made or changed too. Running ones count at once; waiting ones wait from now.
+--
+-- Locks the team's lanes, then the runs, each by id, as claimers and settlers do.
+CREATE OR REPLACE FUNCTION put_in_lanes(p_team uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    mine uuid[];
+    entered jsonb;
+BEGIN
+    PERFORM 1 FROM access_lane l JOIN access_budget b ON b.id = l.budget_id
+      WHERE b.team_id = p_team ORDER BY l.id FOR UPDATE OF l;
+    SELECT array_agg(x.id) INTO mine FROM (
+        SELECT r.id FROM runs_run r WHERE r.team_id = p_team AND r.state = 'queued' AND r.lanes IS NULL
+         UNION ALL
+        SELECT r.id FROM runs_run r
+         WHERE r.team_id = p_team AND r.state = 'queued' AND r.lanes IS NOT NULL
+         UNION ALL
+        SELECT r.id FROM runs_run r WHERE r.team_id = p_team AND r.state = 'running') AS x;
+    PERFORM 1 FROM runs_run r WHERE r.id = ANY (mine) ORDER BY r.id FOR UPDATE;
+    SELECT coalesce(jsonb_agg(to_jsonb(o)), '[]') INTO entered
+      FROM budgets_over((
+           SELECT jsonb_agg(jsonb_build_object(
+                      'run_id', r.id, 'team_id', r.team_id, 'key_id', r.key_id,
+                      'user_id', r.user_id, 'project', r.project, 'end_user', r.end_user))
+             FROM runs_run r WHERE r.id = ANY (mine))) AS o
+      JOIN access_budget b ON b.id = o.budget_id AND b.concurrency IS NOT NULL;
+    INSERT INTO access_lane (budget_id, subject)
+    SELECT DISTINCT o.budget_id, o.subject
+      FROM jsonb_to_recordset(entered) AS o(budget_id uuid, subject text)
+     ORDER BY 1, 2
+    ON CONFLICT DO NOTHING;
+    UPDATE runs_run r SET lanes = n.lanes
+      FROM (SELECT w.id, (SELECT array_agg(DISTINCT l.id ORDER BY l.id)
+                            FROM jsonb_to_recordset(entered) AS
+                                 o(run_id uuid, budget_id uuid, subject text)
+                            JOIN access_lane l ON l.budget_id = o.budget_id AND l.subject = o.subject
+                           WHERE o.run_id = w.id) AS lanes
+              FROM unnest(mine) AS w(id)) AS n
+     WHERE r.id = n.id AND r.state IN ('queued', 'running') AND r.lanes IS DISTINCT FROM n.lanes;
+END $$;
+
+-- Whoever makes, changes, closes or reopens a budget has the runs follow in the same commit.
+CREATE OR REPLACE FUNCTION lanes_follow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM access_budget b
+                WHERE b.team_id = NEW.team_id AND b.concurrency IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM access_lane l WHERE l.budget_id = NEW.id) THEN
+        PERFORM put_in_lanes(NEW.team_id);
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE TRIGGER lanes_follow AFTER INSERT OR UPDATE OF concurrency, closed_at
+    ON access_budget FOR EACH ROW EXECUTE FUNCTION lanes_follow();
+
 -- The runs whose callers would wait behind as many waiting runs as may run at once.
 CREATE OR REPLACE FUNCTION full_lanes(entered jsonb)
 RETURNS TABLE (run_id uuid, budget jsonb) LANGUAGE sql STABLE AS $$

@@ -20,7 +20,7 @@ from marketplace.runs.models import Run
 from tests.conftest import Person
 from tests.lab import Lab
 from tests.marketplace import supply, worker
-from tests.marketplace.access.test_budgets import admit, item
+from tests.marketplace.access.test_budgets import admit, check, item
 from tests.marketplace.web import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,6 +95,57 @@ def test_a_limit_that_is_lifted_or_lowered_holds_for_who_waits(ada: Person, stil
     assert claim() == []
     budgets.close(budget=budget)
     assert len(claim()) == 3
+
+
+def test_a_limit_holds_for_runs_that_waited_before_it_was_set(ada: Person, still: Release) -> None:
+    admit(*(item(ada) for _ in range(6)))
+    assert len(claim(2)) == 2
+    budget = at_once(ada, 3)
+    assert len(claim()) == 1  # those that run already count
+    budgets.change(budget=budget, data={"concurrency": 4})
+    assert len(claim()) == 1
+    assert claim() == []
+    budgets.close(budget=budget)
+    assert len(claim()) == 2
+
+
+def test_a_limit_for_one_by_name_takes_those_who_wait_for_that_one(
+    ada: Person, cy: Person, still: Release
+) -> None:
+    at_once(ada, 1, kind="end_user", subject="*")
+    admit(*(item(ada, end_user=user) for user in "aaaabb"), item(cy))
+    named = at_once(ada, 3, kind="end_user", subject="a")
+    assert len(claim()) == 3 + 1 + 1
+    budgets.close(budget=named)
+    assert claim() == []  # three of a's run, where each may have one again
+    assert set(Run.objects.filter(team=cy.team).values_list("lanes", flat=True)) == {None}
+    assert check() == []
+
+
+def test_what_is_admitted_while_a_limit_is_set_keeps_to_it(ada: Person, still: Release) -> None:
+    """Eight admit without end, one sets the limit: nothing waits outside of it afterwards."""
+    stop, faults = threading.Event(), []
+
+    def admits() -> None:
+        try:
+            while not stop.is_set():
+                admit(item(ada))
+        except BaseException as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=admits) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    supply.until(lambda: Run.objects.count() > 40)
+    at_once(ada, 1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert not Run.objects.filter(lanes=None).exists()
+    assert (len(claim()), claim()) == (1, [])
 
 
 def test_a_killed_workers_place_is_free_once_its_run_is_taken_back(
