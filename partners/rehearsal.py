@@ -3,9 +3,9 @@
     python -m partners.rehearsal --port 8001
 
 POST /v1/jobs with an Idempotency-Key, GET /v1/jobs/{id}, POST /v1/jobs/{id}/cancel,
-GET /v1/files/{name}, GET /v1/stats. The models `still` and `clip` draw from the prompt, `animate`
-moves a picture that it is given; the inputs `latency_ms` and `behaviour` make it slow, refuse,
-fail, hang, deliver less, or lie.
+GET /v1/files/{name}, GET /v1/stats. The models `still` and `clip` draw from the prompt, `blend`,
+`animate` and `tint` from pictures or a clip that they are given; the inputs `latency_ms` and
+`behaviour` make it slow, refuse, fail, hang, deliver less, or lie.
 It keeps jobs in memory and imports nothing of the marketplace.
 """
 
@@ -24,16 +24,18 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from partners import drawing, motion
+from partners import drawing
 from partners.labs.rehearsal import descriptions
+from partners.pens import render
 
 STEPS = drawing.LEAVES
-PICTURE_BYTES = 64 * 1024 * 1024
+GIVEN_BYTES = 256 * 1024 * 1024
 INLINE_BYTES = 32 * 1024  # smaller files come inside the answer
 JOBS_KEPT = 20_000
 RENDERED_BYTES = 128 * 1024 * 1024
 EXAGGERATION = 128.4  # an 80-second clip was once reported as 10,272 seconds
-RESOLUTIONS = {"180p": (320, 180), "288p": (512, 288), "360p": (640, 360), "480p": (854, 480)}
+STILLS = ("still", "blend")
+FILES = ("image", "images", "mask_image", "video")  # inputs that are files, in this order
 ENDED_WELL = frozenset({"normal", "lie_longer", "lie_units", "partial"})
 
 
@@ -56,7 +58,7 @@ class Job:
     due: float
     begun: bool = False
     cancelled: bool = False
-    picture: bytes = b""  # that it was given
+    given: tuple[bytes, ...] = ()  # files
     files: list[bytes] | None = None
     failed: bool = False
 
@@ -64,7 +66,7 @@ class Job:
         return self.files is not None or self.failed or self.cancelled
 
     def content_type(self) -> str:
-        return "image/png" if self.model == "still" else "video/mp4"
+        return "image/png" if self.model in STILLS else "video/mp4"
 
 
 @dataclass(slots=True)
@@ -124,9 +126,9 @@ class Lab:
             job.failed = True
             return
         try:
-            job.picture = await given_picture(job.inputs.get("image"))
+            job.given = tuple([await given_file(each) for each in addresses(job.inputs)])
             files = await asyncio.gather(*(self.draw(job, i) for i in range(delivered(job))))
-        except (aiohttp.ClientError, OSError, ValueError):  # no such address, or no picture
+        except (aiohttp.ClientError, OSError, ValueError):  # no such address, or no file
             job.failed = True
             return
         await asyncio.sleep(max(0.0, job.due - time.monotonic()))
@@ -134,10 +136,10 @@ class Lab:
 
     async def draw(self, job: Job, index: int) -> bytes:
         """The bytes of one file, from memory where the same was drawn before."""
-        given = hashlib.sha256(job.picture).hexdigest()
-        name = fingerprint([job.model, given, *picture_of(job, index)])
+        given = [hashlib.sha256(file).hexdigest() for file in job.given]
+        name = fingerprint([job.model, *given, *picture_of(job, index)])
         if name not in self.rendered:
-            pen = partial(render, job.model, job.picture, *picture_of(job, index))
+            pen = partial(render, job.model, job.given, *picture_of(job, index))
             content = await asyncio.get_running_loop().run_in_executor(self.pens, pen)
             self.remember(name, content)
         return self.rendered[name]
@@ -156,23 +158,26 @@ def fingerprint(value: Any) -> str:
 
 def unsigned(inputs: dict[str, Any]) -> dict[str, Any]:
     """The inputs with addresses less their signatures: one file may be signed anew."""
-    return (
-        inputs | {"image": str(inputs["image"]).partition("?")[0]} if "image" in inputs else inputs
-    )
+    plain = [address.partition("?")[0] for address in addresses(inputs)]
+    return {name: value for name, value in inputs.items() if name not in FILES} | {"files": plain}
 
 
-async def given_picture(address: str | None) -> bytes:
-    """The picture that the caller's address or `data:` URI gives. Raises OSError, ValueError."""
-    if not address:
-        return b""
+def addresses(inputs: dict[str, Any]) -> list[str]:
+    """Where the files are that the inputs name."""
+    named = [inputs[name] for name in FILES if inputs.get(name)]
+    return [each for some in named for each in (some if isinstance(some, list) else [some])]
+
+
+async def given_file(address: str) -> bytes:
+    """What the caller's address or `data:` URI gives. Raises OSError, ValueError."""
     if address.startswith("data:"):
         return base64.b64decode(address.partition(",")[2], validate=True)
     limit = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=limit) as session, session.get(address) as answer:
         if answer.status != 200:
-            raise OSError("no picture there")
-        if not 0 < (answer.content_length or 0) <= PICTURE_BYTES:
-            raise ValueError("no picture of a size that we know")
+            raise OSError("no file there")
+        if not 0 < (answer.content_length or 0) <= GIVEN_BYTES:
+            raise ValueError("no file of a size that we know")
         return await answer.read()
 
 
@@ -182,8 +187,8 @@ def checked(model: str, given: dict[str, Any]) -> dict[str, Any]:
     if schema is None:
         raise Wrong(404, "unknown_model", f"There is no model {model!r}.")
     for name in schema["required"]:
-        if not isinstance(given.get(name), str):
-            raise Wrong(422, "invalid_input", f"`{name}` must be a text.")
+        if name not in given:
+            raise Wrong(422, "invalid_input", f"`{name}` is missing.")
     properties = schema["properties"]
     inputs = {name: p["default"] for name, p in properties.items() if "default" in p} | given
     for name, value in inputs.items():
@@ -193,7 +198,7 @@ def checked(model: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def fits(value: Any, rule: dict[str, Any]) -> bool:
-    kinds = {"string": str, "integer": int, "boolean": bool}
+    kinds = {"string": str, "integer": int, "boolean": bool, "array": list}
     if not isinstance(value, kinds[rule["type"]]):
         return False
     if isinstance(value, bool) != (rule["type"] == "boolean"):
@@ -223,21 +228,11 @@ def picture_of(job: Job, index: int) -> tuple[Any, ...]:
     i = job.inputs
     if job.model == "still":
         return i["prompt"], i["size"], i["seed"], index
-    if job.model == "animate":
+    if job.model == "blend":
+        return i["prompt"], i["size"], i["seed"], "mask_image" in i
+    if job.model in ("animate", "tint"):
         return i["prompt"], i["resolution"], i["fps"], frames(job), i["seed"]
     return i["prompt"], i["resolution"], i["fps"], frames(job), i["seed"], i["sound"]
-
-
-def render(model: str, given: bytes, *what: Any) -> bytes:
-    if model == "still":
-        prompt, size, seed, index = what
-        width, height = (int(part) for part in size.split("x"))
-        return drawing.still(prompt, (width, height), seed, index)
-    if model == "animate":
-        prompt, resolution, fps, count, seed = what
-        return motion.animated(given, prompt, RESOLUTIONS[resolution], fps, count, seed=seed)
-    prompt, resolution, fps, count, seed, sound = what
-    return drawing.clip(prompt, RESOLUTIONS[resolution], fps, count, seed=seed, sound=sound)
 
 
 # ── what is told ──────────────────────────────────────────────────────────────────────────────
@@ -271,7 +266,7 @@ def step(job: Job) -> int:
 
 
 def file(job: Job, index: int, content: bytes) -> dict[str, Any]:
-    end = "png" if job.model == "still" else "mp4"
+    end = "png" if job.model in STILLS else "mp4"
     told: dict[str, Any] = {"content_type": job.content_type(), "bytes": len(content)}
     if len(content) <= INLINE_BYTES:
         return told | {"data": base64.b64encode(content).decode()}
@@ -280,7 +275,7 @@ def file(job: Job, index: int, content: bytes) -> dict[str, Any]:
 
 def usage(job: Job) -> dict[str, float]:
     """What the lab says it made, which is a lie where that is asked for."""
-    if job.model == "still":
+    if job.model in STILLS:
         made: float = len(job.files or ())
         unit, wrong = "images", made * 1_000_000  # pixels
     else:

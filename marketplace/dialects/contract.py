@@ -139,9 +139,18 @@ class Desk(Protocol):
     async def run(self, run_id: UUID) -> Row | None: ...
 
     async def runs(
-        self, team_id: UUID, *, before: UUID | None, only: Mapping[str, str], limit: int
+        self,
+        team_id: UUID,
+        *,
+        before: UUID | None,
+        only: Mapping[str, str],
+        limit: int,
+        rising: bool = False,
     ) -> Sequence[Row]:
-        """The team's runs, newest first. only: state, project or end_user that they must have."""
+        """The team's runs, newest first, from `before` on; or, rising, oldest first, after it.
+
+        only: the state, project, end_user or output_kind that they must have.
+        """
         ...
 
     async def finished(self, run_id: UUID, seconds: float) -> Row | None:

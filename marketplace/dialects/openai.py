@@ -46,7 +46,7 @@ async def generate(desk: Desk, request: Request) -> Reply:
 async def edit(desk: Desk, request: Request) -> Reply:
     """Pictures from pictures: a form with one file or several."""
     await desk.caller(request, needs="run")
-    async with asked(desk, request, files={"image": "image", "mask": "mask_image"}) as said:
+    async with asked(desk, request, files={"image": "image", "mask": "mask"}) as said:
         return await pictured(desk, request, said, "image_edit")
 
 

@@ -20,6 +20,7 @@ from marketplace.media.lifetime import lifetime
 
 JSON_BYTES: int = settings.INLINE_BYTES
 MULTIPART = "multipart/form-data"
+INNER = ("image_url", "file_id", "id")  # what stands for a file inside an argument
 TRUTH = {"true": True, "false": False, True: True, False: False}
 
 
@@ -89,11 +90,14 @@ async def asked(desk: Desk, request: Request, files: Mapping[str, str]) -> Async
 
 def flat(said: Mapping[str, Any]) -> dict[str, Any]:
     """`input_reference[image_url]` of a form and its object in JSON are one argument; so is a
-    file's id in its place."""
+    file's id in its place, and `video[id]`."""
     found = {}
     for name, value in said.items():
-        inner = value.get("image_url") or value.get("file_id") if isinstance(value, dict) else value
-        found[name.removesuffix("[image_url]").removesuffix("[file_id]")] = inner
+        inner = value
+        if isinstance(value, dict):
+            inner = next((value[place] for place in INNER if value.get(place)), None)
+        own, _, place = name.removesuffix("]").partition("[")
+        found[own if place in INNER else name] = inner
     return found
 
 

@@ -1,9 +1,10 @@
-"""OpenAI's API of videos: create, read, list, content, remix, delete.
+"""OpenAI's API of videos: create, edit, remix, read, list, content, delete.
 
 Its own service has closed; programs written for it find a home here. There is no `cancelled`
 status: a cancelled run is `failed` with the code `canceled`.
 """
 
+import asyncio
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,14 +15,14 @@ from marketplace import body, errors, ids
 from marketplace.dialects.contract import Desk, Handler, Reply, Request, Route, Row
 from marketplace.dialects.openai_forms import asked
 from marketplace.dialects.submission import Wish, start
+from marketplace.media import stills
 from marketplace.runs.view import as_json
 from marketplace.webhooks.schemes import Event
 
 STATUS = {"queued": "queued", "running": "in_progress", "succeeded": "completed"}
 POLL = {"openai-poll-after-ms": "500"}
 MOST = 100
-PAGE = 100
-PAGES = 20  # of runs that are looked through for one page of videos
+VARIANTS = ("video", *stills.KINDS)
 
 
 async def create(desk: Desk, request: Request) -> Reply:
@@ -48,6 +49,38 @@ async def remix(desk: Desk, request: Request, video_id: str) -> Reply:
     wish = Wish(model=f"{row['model']}@{row['release']}", arguments=arguments)
     found = video((await start(desk, request, wish)).row)
     return Reply(found | {"remixed_from_video_id": video_id}, headers=POLL)
+
+
+async def edit(desk: Desk, request: Request) -> Reply:
+    """A clip from another one: one of the team's by its id, or a file.
+
+    The model is the one that made it, unless `model` says another. Raises InvalidInput where it
+    takes no clip.
+    """
+    await desk.caller(request, needs="run")
+    async with asked(desk, request, files={"video": "video"}) as said:
+        given = said.text("video")
+        model = said.taken("model")
+        if ids.private("run", given):
+            source = await owned(desk, request, given)
+            given = made_by(source)
+            model = model or source["model"]
+        if not isinstance(model, str):
+            raise errors.InvalidInput("model is required beside a file, as text.", param="model")
+        offer = await desk.offer(model)
+        if "video" not in offer.schema.get("properties", {}) or offer.output_kind != "video":
+            raise errors.InvalidInput(f"{offer.model} edits no videos.", param="model")
+        user = said.taken("user") or said.taken("safety_identifier")
+        wish = Wish(model=offer.full_name, arguments=said.rest() | {"video": given}, user=user)
+        return Reply(video((await start(desk, request, wish)).row), headers=POLL)
+
+
+def made_by(row: Row) -> str:
+    """The address of a run's clip. Raises InvalidInput where there is none, or no more of it."""
+    url = next((made["url"] for made in as_json(row)["outputs"]), None)
+    if not url:
+        raise errors.InvalidInput("video has no content, or no more of it.", param="video")
+    return str(url)
 
 
 def video(row: Row) -> dict[str, Any]:
@@ -117,43 +150,38 @@ async def read(desk: Desk, request: Request, video_id: str) -> Reply:
 
 
 async def content(desk: Desk, request: Request, video_id: str) -> Reply:
-    """Leads to the file; its address is signed, and clients follow it."""
+    """Leads to the file, whose address is signed; or a picture of the clip, drawn now."""
     variant = request.query.get("variant", "video")
-    if variant != "video":
-        raise errors.InvalidInput("variant must be video.", param="variant")
-    outputs = as_json(await owned(desk, request, video_id))["outputs"]
-    if not outputs or not outputs[0]["url"]:
+    if variant not in VARIANTS:
+        raise errors.InvalidInput(f"variant must be one of {', '.join(VARIANTS)}.", param="variant")
+    row = await owned(desk, request, video_id)
+    url = next((made["url"] for made in as_json(row)["outputs"]), None)
+    if not url:
         raise errors.NotFound("There is no content, or no more of it.", param="video_id")
-    return Reply(b"", 302, {"location": outputs[0]["url"], "content-type": "text/plain"})
+    if variant == "video":
+        return Reply(b"", 302, {"location": url, "content-type": "text/plain"})
+    picture = await asyncio.to_thread(stills.drawn, row["outputs"][0]["path"], variant)
+    return Reply(picture, headers={"content-type": stills.KINDS[variant]})
 
 
 async def listing(desk: Desk, request: Request) -> Reply:
-    """The team's videos, newest first."""
+    """The team's videos, newest first, or oldest first where `order` is asc."""
     caller = await desk.caller(request, needs="read")
     limit = page_size(request.query.get("limit", "20"))
-    if request.query.get("order", "desc") != "desc":
-        raise errors.InvalidInput("order must be desc.", param="order")
+    order = request.query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise errors.InvalidInput("order must be asc or desc.", param="order")
     after = request.query.get("after")
-    before = ids.private("run", after) if after else None
-    if after and before is None:
+    past = ids.private("run", after) if after else None
+    if after and past is None:
         raise errors.InvalidInput("after must be the id of a video.", param="after")
-    found = await videos(desk, caller.team_id, before, limit + 1)
-    page = [video(row) for row in found[:limit]]
+    only, rising = {"output_kind": "video"}, order == "asc"
+    team_id, most = caller.team_id, limit + 1
+    rows = await desk.runs(team_id, before=past, only=only, limit=most, rising=rising)
+    page = [video(row) for row in rows[:limit]]
     edge = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {}
     told = {"object": "list", "data": page, "first_id": None, "last_id": None} | edge
-    return Reply(told | {"has_more": len(found) > limit})
-
-
-async def videos(desk: Desk, team_id: UUID, before: UUID | None, most: int) -> list[Row]:
-    """Runs that make videos, from among all of the team's."""
-    found: list[Row] = []
-    for _ in range(PAGES):
-        rows = await desk.runs(team_id, before=before, only={}, limit=PAGE)
-        found += [row for row in rows if row["output_kind"] == "video"]
-        if len(rows) < PAGE or len(found) >= most:
-            break
-        before = UUID(rows[-1]["id"])
-    return found[:most]
+    return Reply(told | {"has_more": len(rows) > limit})
 
 
 def page_size(text: str) -> int:
@@ -178,6 +206,11 @@ def unsupported(what: str) -> Handler:
     return refuse
 
 
+async def no_character(desk: Desk, request: Request, character: str) -> Reply:
+    await desk.caller(request, needs="read")
+    raise errors.NotFound(f"There is no character {character[:80]}.", param="character_id")
+
+
 def render(row: Row, event: Event) -> bytes | None:
     """What a webhook of OpenAI's kind sends; pictures have no such event."""
     if row["output_kind"] != "video":
@@ -197,9 +230,10 @@ VIDEOS = "/v1/videos"
 ROUTES = (
     Route("POST", VIDEOS, create, streams=True),
     Route("GET", VIDEOS, listing),
-    Route("POST", f"{VIDEOS}/edits", unsupported("edits videos")),
+    Route("POST", f"{VIDEOS}/edits", edit, streams=True),
     Route("POST", f"{VIDEOS}/extensions", unsupported("extends videos")),
     Route("POST", f"{VIDEOS}/characters", unsupported("keeps characters")),
+    Route("GET", f"{VIDEOS}/characters/{{character}}", no_character),
     Route("GET", f"{VIDEOS}/{{video_id}}", read),
     Route("DELETE", f"{VIDEOS}/{{video_id}}", delete),
     Route("GET", f"{VIDEOS}/{{video_id}}/content", content),

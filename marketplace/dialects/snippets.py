@@ -12,6 +12,7 @@ from marketplace.metering.offer import Offer
 
 KEY = "KINORA_API_KEY"
 PROMPT = "red heart"
+FILES = {"image": "picture.png", "video": "clip.mp4", "audio": "sound.wav"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def snippets(offer: Offer, url: str, prompt: str = PROMPT) -> list[Snippet]:
             offer.model, url, inputs
         ),
     ]
-    if offer.output_kind == "image":
+    if offer.output_kind == "image" and inputs.keys() == {"prompt"}:
         found.append(huggingface(offer.model, url, inputs))
     return found
 
@@ -52,8 +53,10 @@ def value(declared: Mapping[str, Any]) -> Any:
     for word in ("default", "examples", "enum"):
         if word in declared:
             return declared[word] if word == "default" else declared[word][0]
+    if declared.get("type") == "array":
+        return [value(declared.get("items", {}))]
     if declared.get("format") == "uri":
-        return "https://example.com/picture.png"
+        return f"https://example.com/{FILES.get(str(declared.get('x-media')), 'file')}"
     return declared.get("minimum", "…")
 
 
@@ -116,17 +119,20 @@ console.log(await replicate.run("{model}", {{ input: {script} }}));"""),
 def openai_images(model: str, url: str, inputs: Mapping[str, Any]) -> list[Snippet]:
     prompt = json.dumps(inputs.get("prompt", PROMPT))
     said = json.dumps({"model": model, **inputs, "response_format": "url"})
+    more = {name: value for name, value in inputs.items() if name != "prompt"}
+    extra = f",\n    extra_body={json.dumps(more)}" if more else ""
+    wish = js({"model": model, "prompt": inputs.get("prompt", PROMPT), **more})
     return [
         Snippet("OpenAI", "curl", f"""curl "{url}/v1/images/generations" \\
   -H "Authorization: Bearer ${KEY}" \\
   -d '{said}'"""),
         Snippet("OpenAI", "python", f"""import os, openai
 client = openai.OpenAI(api_key=os.environ["{KEY}"], base_url="{url}/v1")
-made = client.images.generate(model="{model}", prompt={prompt}, response_format="url")
+made = client.images.generate(model="{model}", prompt={prompt}, response_format="url"{extra})
 print(made.data[0].url)"""),
         Snippet("OpenAI", "javascript", f"""import OpenAI from "openai";
 const openai = new OpenAI({{ apiKey: process.env.{KEY}, baseURL: "{url}/v1" }});
-const wish = {{ model: "{model}", prompt: {prompt}, response_format: "url" }};
+const wish = {wish.removesuffix(" }")}, response_format: "url" }};
 console.log((await openai.images.generate(wish)).data[0].url);"""),
     ]  # fmt: skip
 

@@ -24,8 +24,10 @@ SYNONYMS = {
     "count": ("n", "num_images", "num_outputs", "number_of_images", "num_videos", "batch_size"),
     "image": (
         "image_url", "input_image", "input_reference", "start_image", "first_frame_image",
-        "init_image", "image_urls", "images",
+        "init_image", "image_urls", "images", "input_images",
     ),
+    "mask": ("mask_image", "mask_url", "mask_image_url"),
+    "video": ("video_url", "input_video"),
     "strength": ("prompt_strength", "image_strength", "denoising_strength"),
     "guidance": ("guidance_scale", "cfg_scale", "cfg", "true_cfg_scale"),
     "steps": ("num_inference_steps", "num_steps", "inference_steps", "sample_steps"),
@@ -70,13 +72,20 @@ def translated(
     inputs, sizes = geometry.taken(properties, said)
     words |= sizes
     for word, value in said.items():
-        if word in geometry.WORDS:
-            continue
         name = own_name(properties, word)
-        if name in words:
+        if word in geometry.WORDS or (name not in properties and says_one(word, value)):
+            continue
+        meant = shaped(properties.get(name, {}), value)
+        if name not in words:
+            inputs[name], words[name] = meant, word
+        elif inputs[name] != meant:  # some clients say one picture in every word they know
             raise InvalidInput(f"{word} and {words[name]} say the same; send one.", param=word)
-        inputs[name], words[name] = shaped(properties.get(name, {}), value), word
     return inputs
+
+
+def says_one(word: str, value: Any) -> bool:
+    """Whether it asks for one output, as a release without a word for it gives."""
+    return CANONICAL.get(word) == "count" and value in (1, "1")
 
 
 def own_name(properties: Mapping[str, Any], word: str) -> str:

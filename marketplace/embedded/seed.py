@@ -59,6 +59,8 @@ SALES = (
     Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", "0.0012"),
     Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", "0.006"),
     Sale("rehearsal", "animate", "rehearsal", "animate", "video_second", "0.01", "0.006"),
+    Sale("rehearsal", "blend", "rehearsal", "blend", "image", "0.002", "0.0012"),
+    Sale("rehearsal", "tint", "rehearsal", "tint", "video_second", "0.01", "0.006"),
 )
 
 

@@ -34,9 +34,12 @@ EARLIER_SQL = RUN_SQL.format(
 )
 KEYED_SQL = RUN_SQL.format(where="WHERE r.team_id = %s AND r.idempotency_key = %s")
 PAGE = "WHERE r.team_id = %s AND r.id < %s{narrowed} ORDER BY r.id DESC LIMIT %s"
-NARROWING = {name: f" AND r.{name} = %s" for name in ("state", "project", "end_user")}
+RISING = "WHERE r.team_id = %s AND r.id > %s{narrowed} ORDER BY r.id LIMIT %s"
+NARROWING = {name: f" AND r.{name} = %s" for name in ("state", "project", "end_user")} | {
+    "output_kind": " AND e.output_kind = %s"
+}
 ADMITTED = frozenset({"ok", "replayed"})
-LAST = UUID(int=(1 << 128) - 1)
+FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
 AHEAD_SQL = """
 SELECT count(*) FROM (
     SELECT 1 FROM runs_run r, runs_run me
@@ -144,11 +147,18 @@ class HotDesk:
         return await self.reading.get(run_id)
 
     async def runs(
-        self, team_id: UUID, *, before: UUID | None, only: Mapping[str, str], limit: int
+        self,
+        team_id: UUID,
+        *,
+        before: UUID | None,
+        only: Mapping[str, str],
+        limit: int,
+        rising: bool = False,
     ) -> Sequence[Row]:
         narrowed = "".join(NARROWING[name] for name in only)
-        sql = RUN_SQL.format(where=PAGE.format(narrowed=narrowed))
-        values = [team_id, before or LAST, *only.values(), limit]
+        page, end = (RISING, FIRST) if rising else (PAGE, LAST)
+        sql = RUN_SQL.format(where=page.format(narrowed=narrowed))
+        values = [team_id, before or end, *only.values(), limit]
         return [read(text) for (text,) in await self.database.rows(sql, values)]
 
     async def finished(self, run_id: UUID, seconds: float) -> Row | None:

@@ -75,7 +75,31 @@ def boolean(name: str, prop: Property) -> forms.Field:
     return forms.BooleanField(**named(name, prop))
 
 
-KINDS = {"string": text, "integer": integer, "number": number, "boolean": boolean}
+class Lines(forms.CharField):
+    """A list of texts, one on each line."""
+
+    def __init__(self, **named: Any) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": 2}), **named)
+
+    def clean(self, value: Any) -> list[str] | None:
+        """None where nothing was said."""
+        return [line.strip() for line in super().clean(value).splitlines() if line.strip()] or None
+
+
+def array(name: str, prop: Property) -> forms.Field:
+    if prop["items"].get("type") != "string":
+        raise UnknownInputError(f"{name}: a list of {prop['items'].get('type', 'no type')}")
+    told = f"{prop.get('description', '')} One on each line.".strip()
+    return Lines(**named(name, prop) | {"help_text": told})
+
+
+KINDS = {
+    "string": text,
+    "integer": integer,
+    "number": number,
+    "boolean": boolean,
+    "array": array,
+}
 
 
 def field(name: str, prop: Property) -> forms.Field:

@@ -1,6 +1,7 @@
 """Every way a lab can answer, through the real adapter and the real rehearsal lab."""
 
 import asyncio
+import base64
 import hashlib
 import io
 from decimal import Decimal
@@ -10,6 +11,7 @@ import av
 import pytest
 from PIL import Image
 
+from partners import drawing
 from partners.contract import Broken, Job, Output, Progress, Refused, Result, Ticket
 from partners.labs.rehearsal import Rehearsal
 from tests.lab import Lab
@@ -158,3 +160,38 @@ def test_drawn_pictures_do_not_change_between_versions(lab: Lab) -> None:
     _, files = run(lab, "still", **SMALL)
     pixels = Image.open(io.BytesIO(files[0])).convert("RGB").tobytes()
     assert hashlib.sha256(pixels).hexdigest()[:16] == "7555e93510cd2325"
+
+
+def as_data(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def plain(colour: tuple[int, ...]) -> str:
+    file = io.BytesIO()
+    Image.new("RGBA" if len(colour) == 4 else "RGB", (32, 32), colour).save(file, "PNG")
+    return as_data("image/png", file.getvalue())
+
+
+def test_pictures_are_blended_and_stay_where_the_mask_is_opaque(lab: Lab) -> None:
+    images = [plain((255, 0, 0)), plain((0, 0, 255))]
+    result, [both] = run(lab, "blend", "both", images=images, **SMALL)
+    _, [kept] = run(lab, "blend", "kept", images=images, mask_image=plain((0, 0, 0, 255)), **SMALL)
+    _, [anew] = run(lab, "blend", "anew", images=images, mask_image=plain((0, 0, 0, 0)), **SMALL)
+    assert result.usage.quantities == {"image": Decimal(1)}
+    with Image.open(io.BytesIO(kept)) as picture:
+        assert (picture.size, picture.getpixel((3, 3))) == ((64, 64), (255, 0, 0))
+    assert anew == both != kept
+
+
+def test_a_clip_comes_back_in_another_colour_as_long_as_asked_for(lab: Lab) -> None:
+    video = as_data("video/mp4", drawing.clip("dusk", (320, 180), 8, 4, seed=0, sound=False))
+    result, [made] = run(lab, "tint", video=video, **SHORT)
+    assert result.usage.quantities == {"video_second": Decimal(1)}
+    with av.open(io.BytesIO(made)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 8
+
+
+@pytest.mark.parametrize("inputs", [{"images": [plain((1, 2, 3))[:-40]]}, {"images": "none"}])
+def test_what_is_no_picture_is_not_blended(lab: Lab, inputs: dict[str, Any]) -> None:
+    with pytest.raises((Broken, Refused)):
+        run(lab, "blend", **SMALL, **inputs)

@@ -9,6 +9,7 @@ import openai
 import pytest
 from PIL import Image
 
+from tests.marketplace.media import samples
 from tests.running import Stack
 
 QUICK = {"latency_ms": 0}
@@ -175,6 +176,128 @@ def test_a_picture_goes_along_with_a_clip(client: openai.OpenAI) -> None:
         input_reference=("first.png", picture.getvalue(), "image/png"), extra_body=QUICK,
     )  # fmt: skip
     assert made.status == "completed"
+
+
+def picture(colour: str, *, kind: str = "RGB") -> tuple[str, bytes, str]:
+    file = io.BytesIO()
+    Image.new(kind, (64, 64), colour).save(file, "PNG")
+    return f"{colour.strip('#')}.png", file.getvalue(), "image/png"
+
+
+def test_several_pictures_and_a_mask_are_edited(client: openai.OpenAI) -> None:
+    both = [picture("red"), picture("blue")]
+    kept = client.images.edit(
+        model="rehearsal/blend", image=both, mask=picture("#000000ff", kind="RGBA"), prompt="a",
+        n=1, size="256x256", extra_body=QUICK,
+    )  # fmt: skip
+    made = Image.open(io.BytesIO(base64.b64decode((kept.data or [])[0].b64_json or "")))
+    assert (made.size, made.getpixel((9, 9))) == ((256, 256), (255, 0, 0))
+    one = client.images.edit(
+        model="rehearsal/blend", image=both[0], prompt="a", response_format="url", extra_body=QUICK
+    )
+    assert (one.data or [])[0].url
+    with pytest.raises(openai.BadRequestError) as fault:
+        client.images.edit(model="rehearsal/blend", image=both * 3, prompt="a", extra_body=QUICK)
+    assert fault.value.param == "image"
+
+
+def test_an_edit_streams_and_a_variation_needs_no_words(client: openai.OpenAI) -> None:
+    events = client.images.edit(
+        model="rehearsal/blend", image=picture("red"), prompt="a", stream=True, partial_images=1,
+        extra_body=QUICK,
+    )  # fmt: skip
+    assert [event.type for event in events] == ["image_edit.completed"]
+    varied = client.images.create_variation(
+        model="rehearsal/blend", image=picture("red"), size="256x256", extra_body=QUICK
+    )
+    assert varied.data
+
+
+def test_a_picture_of_120_megabytes_is_edited(client: openai.OpenAI) -> None:
+    heavy = ("heavy.png", samples.heavy_picture(115), "image/png")
+    made = client.images.edit(
+        model="rehearsal/blend", image=heavy, prompt="a", response_format="url", extra_body=QUICK
+    )
+    assert len(heavy[1]) > 120_000_000
+    assert (made.data or [])[0].url
+
+
+def test_a_stream_tells_of_a_failure(client: openai.OpenAI) -> None:
+    events = client.images.generate(
+        model="rehearsal/still", prompt="a", stream=True, extra_body=QUICK | {"behaviour": "fail"}
+    )
+    with pytest.raises(openai.APIError, match="The lab failed to draw this"):
+        list(events)
+
+
+def test_a_wait_that_runs_out_is_the_callers_own(client: openai.OpenAI) -> None:
+    impatient = client.with_options(timeout=0.7, max_retries=0)
+    with pytest.raises(openai.APITimeoutError):
+        impatient.images.generate(
+            model="rehearsal/still", prompt="too late", extra_body={"latency_ms": 5000}
+        )
+
+
+def clips(client: openai.OpenAI, *prompts: str) -> list[str]:
+    """Ids of short clips, in the order in which they were made."""
+    wish = {"seconds": 1, "fps": 8, "resolution": "180p", **QUICK}
+    return [
+        client.videos.create_and_poll(model="rehearsal/clip", prompt=p, extra_body=wish).id
+        for p in prompts
+    ]
+
+
+def test_lists_page_in_both_orders(client: openai.OpenAI) -> None:
+    first, second, third = clips(client, "one", "two", "three")
+    client.images.generate(model="rehearsal/still", prompt="no video", extra_body=QUICK)
+    falling = [video.id for video in client.videos.list(limit=2)]  # asks for every page
+    assert falling[:3] == [third, second, first]
+    assert falling == sorted(falling, reverse=True)
+    rising = client.videos.list(limit=1, order="asc", after=first)
+    assert [video.id for video in rising.data] == [second]
+    assert rising.has_more
+    assert [video.id for video in rising][-1] == third
+    with pytest.raises(openai.BadRequestError) as fault:
+        client.videos.list(order="up")  # type: ignore[arg-type]
+    assert fault.value.param == "order"
+
+
+def test_a_clip_has_a_thumbnail_and_a_sheet(client: openai.OpenAI) -> None:
+    [clip] = clips(client, "a carousel")
+    for variant, size, kind in (
+        ("thumbnail", (320, 180), "WEBP"),
+        ("spritesheet", (1280, 720), "JPEG"),
+    ):
+        drawn = client.videos.download_content(clip, variant=variant)  # type: ignore[arg-type]
+        with Image.open(io.BytesIO(drawn.read())) as opened:
+            assert (opened.size, opened.format) == (size, kind)
+
+
+def test_a_clip_is_edited_as_a_file(client: openai.OpenAI, stranger: openai.OpenAI) -> None:
+    [clip] = clips(client, "dusk")
+    content = client.videos.download_content(clip).read()
+    again: Any = client.videos.edit(
+        prompt="in red", video=("own.mp4", content, "video/mp4"),
+        extra_body={"model": "rehearsal/tint", "seconds": 1, "resolution": "180p", **QUICK},
+    )  # fmt: skip
+    done = client.videos.poll(again.id)
+    assert (done.status, done.model, done.size) == ("completed", "rehearsal/tint", "320x180")
+    for whose, status in ((client, 400), (stranger, 404)):
+        with pytest.raises(openai.APIStatusError) as fault:
+            whose.post("/videos/edits", body={"video": {"id": clip}, "prompt": "b"}, cast_to=object)
+        assert fault.value.status_code == status  # rehearsal/clip edits none; a stranger has none
+
+
+def test_a_clip_is_edited_by_its_id(client: openai.OpenAI) -> None:
+    [clip] = clips(client, "dawn")
+    body = {"video": {"id": clip}, "prompt": "in blue", "model": "rehearsal/tint", **QUICK}
+    made: Any = client.post("/videos/edits", body=body, cast_to=object)
+    assert client.videos.poll(made["id"]).status == "completed"
+
+
+def test_deleting_again_harms_nothing(client: openai.OpenAI) -> None:
+    [clip] = clips(client, "to go")
+    assert [client.videos.delete(clip).deleted for _ in range(2)] == [True, True]
 
 
 def test_what_is_no_picture_is_refused(client: openai.OpenAI) -> None:

@@ -50,6 +50,8 @@ def offer(schema: dict[str, Any]) -> Offer:
 GLYPH = offer(dict(registry.describe("house", "glyph").inputs))
 STILL = offer(dict(registry.describe("rehearsal", "still").inputs))
 CLIP = offer(dict(registry.describe("rehearsal", "clip").inputs))
+BLEND = offer(dict(registry.describe("rehearsal", "blend").inputs))
+PNG = "https://example.com/a.png"
 
 # What a client says → what the release is asked for.
 SAID: list[tuple[Offer, dict[str, Any], dict[str, Any]]] = [
@@ -66,6 +68,9 @@ SAID: list[tuple[Offer, dict[str, Any], dict[str, Any]]] = [
     (STILL, {"size": "1024X576"}, {"size": "1024x576"}),
     (STILL, {"aspect_ratio": "9:16"}, {"size": "576x1024"}),
     (STILL, {}, {"size": "512x512"}),
+    (CLIP, {"n": 1, "num_videos": "1"}, {"seconds": 5}),
+    (BLEND, {"image": PNG, "images": [PNG], "input_images": [PNG]}, {"images": [PNG]}),
+    (BLEND, {"image_urls": [PNG, PNG], "mask_url": PNG}, {"images": [PNG] * 2, "mask_image": PNG}),
     (CLIP, {"seconds": "4", "size": "640x360"}, {"seconds": 4, "resolution": "360p"}),
     (CLIP, {"duration": "8s", "generate_audio": "false"}, {"seconds": 8, "sound": False}),
     (CLIP, {"resolution": 480, "aspect_ratio": "16:9"}, {"resolution": "480p"}),
@@ -100,7 +105,7 @@ REFUSED: list[tuple[Offer, dict[str, Any], str, str]] = [
     (GLYPH, {"aspect_ratio": "0:1"}, "aspect_ratio", "above 0"),
     (GLYPH, {"aspect_ratio": "wide"}, "aspect_ratio", '"16:9"'),
     (GLYPH, {"num_images": 9}, "num_images", "num_images must be at most 4."),
-    (GLYPH, {"n": 2, "count": 2}, "count", "say the same"),
+    (GLYPH, {"n": 3, "count": 2}, "count", "say the same"),
     (GLYPH, {"num_inference_steps": "many"}, "num_inference_steps", "must be a whole number"),
     (GLYPH, {"colour": "red"}, "colour", "Known inputs: prompt"),
     (GLYPH, {"image_url": "https://a.test/x.png"}, "image_url", "not an input here"),

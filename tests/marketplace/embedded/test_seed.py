@@ -38,7 +38,7 @@ def counts() -> dict[str, int]:
     return {table.__name__: table._default_manager.count() for table in TABLES}
 
 
-def test_four_releases_are_on_sale_at_their_prices() -> None:
+def test_six_releases_are_on_sale_at_their_prices() -> None:
     seed.seed()
     on_sale = {
         release.full_name: (release.adapter, release.queue, price.lines, price.version)
@@ -56,6 +56,12 @@ def test_four_releases_are_on_sale_at_their_prices() -> None:
             "rehearsal", "labs", [{"unit": "video_second", "unit_price": "0.01"}], 1,
         ),
         "rehearsal/animate@2026-11-20": (
+            "rehearsal", "labs", [{"unit": "video_second", "unit_price": "0.01"}], 1,
+        ),
+        "rehearsal/blend@2026-11-20": (
+            "rehearsal", "labs", [{"unit": "image", "unit_price": "0.002"}], 1,
+        ),
+        "rehearsal/tint@2026-11-20": (
             "rehearsal", "labs", [{"unit": "video_second", "unit_price": "0.01"}], 1,
         ),
     }  # fmt: skip

@@ -19,6 +19,13 @@ def picture(kind: str = "PNG", size: tuple[int, int] = (40, 30), shade: int = 20
     return held.getvalue()
 
 
+def heavy_picture(mebibytes: int) -> bytes:
+    """A small picture in a large file: a PNG with much that no viewer reads."""
+    plain = picture()
+    end = plain.rindex(b"IEND") - 4
+    return plain[:end] + drawing.chunk(b"kiNo", BLOCK) * mebibytes + plain[end:]
+
+
 def animation(frames: int = 3, kind: str = "GIF") -> bytes:
     held = io.BytesIO()
     first, *rest = [Image.new("RGB", (20, 10), (n * 60 % 256, 90, 30)) for n in range(frames)]

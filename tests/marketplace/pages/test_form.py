@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django import forms
 
-from marketplace.pages.form import UnknownInputError, in_order, inputs_form
+from marketplace.pages.form import Lines, UnknownInputError, in_order, inputs_form
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -18,6 +18,7 @@ SCHEMA: dict[str, Any] = {
         "prompt": {"type": "string", "title": "Prompt", "minLength": 1, "maxLength": 400},
         "guidance": {"type": "number", "minimum": 1, "maximum": 10},
         "reference": {"type": "string", "format": "uri"},
+        "pictures": {"type": "array", "items": {"type": "string", "format": "uri"}},
     },
 }
 FILLED = {"prompt": "red heart", "fps": "12", "sound": "on", "guidance": "2.5", "seed": "0"}
@@ -38,6 +39,7 @@ def test_required_inputs_come_first_then_texts_and_the_seed_last() -> None:
         ("seed", forms.IntegerField, forms.NumberInput),
         ("guidance", forms.FloatField, forms.NumberInput),
         ("sound", forms.BooleanField, forms.CheckboxInput),
+        ("pictures", Lines, forms.Textarea),
     ],
 )
 def test_each_type_has_its_field(
@@ -46,6 +48,12 @@ def test_each_type_has_its_field(
     drawn = inputs_form(SCHEMA)().fields[name]
     assert type(drawn) is field
     assert type(drawn.widget) is widget
+
+
+def test_a_list_has_one_value_on_each_line() -> None:
+    form = inputs_form(SCHEMA)({"prompt": "a", "pictures": " https://a.example \n\nfile_1\n"})
+    assert form.is_valid()
+    assert form.inputs()["pictures"] == ["https://a.example", "file_1"]
 
 
 def test_text_from_a_browser_becomes_json_values() -> None:
