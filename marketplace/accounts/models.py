@@ -73,6 +73,7 @@ class Member(models.Model):
     team = models.ForeignKey(Team, on_delete=models.CASCADE)
     user = models.ForeignKey(User, on_delete=models.CASCADE)
     role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
+    chosen_at = models.DateTimeField(null=True, help_text="last, to act for this team on pages")
 
     class Meta:
         constraints: ClassVar = [

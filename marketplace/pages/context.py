@@ -5,8 +5,9 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from marketplace.accounts.models import Team
 from marketplace.ledger.balance import balance
-from marketplace.pages.team import scopes, session_team
+from marketplace.pages.team import memberships, scopes, session_team
 
 SECTIONS = (
     ("models", "Models"),
@@ -19,11 +20,17 @@ SECTIONS = (
 )
 
 
+def named(team: Team) -> tuple[str, str]:
+    """Teams in the order of their names; of two that are alike the older first."""
+    return team.name.casefold(), str(team.id)
+
+
 def site(request: HttpRequest) -> dict[str, Any]:
     """The balance is asked for only where a template shows it."""
     team = session_team(request) if hasattr(request, "user") else None
     return {
         "team": team,
+        "teams": sorted((m.team for m in memberships(request)), key=named) if team else [],
         "may": scopes(request) if team else (),
         "site_url": settings.SITE_URL,
         "welcome": settings.WELCOME_CREDIT_NANO,

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import render
 
 from marketplace.accounts.models import Member, Team
 
@@ -19,17 +21,30 @@ P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 TeamPage = Callable[Concatenate[HttpRequest, Team, P], HttpResponseBase]
 READING = ("GET", "HEAD", "OPTIONS")
+CHOSEN = "team"  # of the session
+SHOWN = "_team"  # of a form: the team of the page that it stands on
+
+
+def memberships(request: HttpRequest) -> list[Member]:
+    """The logged-in person in each of their teams, the one acted for first. One query a request.
+
+    A browser keeps its choice; a new one begins with the team that was chosen last in any.
+    """
+    if not hasattr(request, "memberships"):
+        found = Member.objects.filter(user=request.user.pk).select_related("team")
+        lately = found.order_by(F("chosen_at").desc(nulls_last=True), "team_id")
+        chosen = request.session.get(CHOSEN)
+        several = sorted(lately, key=lambda member: str(member.team_id) != chosen)
+        request.memberships = several  # type: ignore[attr-defined]
+    kept: list[Member] = request.memberships  # type: ignore[attr-defined]
+    return kept
 
 
 def session_member(request: HttpRequest) -> Member | None:
-    """The logged-in person in the team they act for; None for a visitor. One query a request."""
+    """The logged-in person in the team they act for; None for a visitor."""
     if not request.user.is_authenticated:
         return None
-    if not hasattr(request, "member"):
-        found = Member.objects.filter(user=request.user.pk).select_related("team", "user")
-        request.member = found.order_by("team_id").first()  # type: ignore[attr-defined]
-    member: Member | None = request.member  # type: ignore[attr-defined]
-    return member
+    return next(iter(memberships(request)), None)
 
 
 def session_team(request: HttpRequest) -> Team | None:
@@ -48,6 +63,7 @@ def team_page(view: TeamPage[P]) -> Page[P]:
     """Ask a visitor to log in; hand the view its team.
 
     Raises PermissionDenied for who is in no team, and for who only reads where something is sent.
+    What is sent from a page of another team, left open in a tab, is answered 409 and does nothing.
     """
 
     @wraps(view)
@@ -59,6 +75,8 @@ def team_page(view: TeamPage[P]) -> Page[P]:
             raise PermissionDenied
         if request.method not in READING:
             needs(request, "run")
+            if request.POST.get(SHOWN, team.public_id) != team.public_id:
+                return render(request, "409.html", status=409)
         return view(request, team, *args, **kwargs)
 
     return with_team

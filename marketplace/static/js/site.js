@@ -59,6 +59,17 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A form says of which team its page is: another tab may have gone over to another one.
+const team = document.body.dataset.team;
+document.addEventListener("submit", ({ target }) => {
+  if (!team || target.method !== "post" || target.elements._team) return;
+  const said = Object.assign(document.createElement("input"), { type: "hidden", name: "_team", value: team });
+  target.append(said);
+});
+document.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (team && detail.verb !== "get") detail.parameters._team = team;
+});
+
 /** A request that got no answer, or a bad one: say so, and what it means for the money. */
 function failed() {
   const notice = document.createElement("p");

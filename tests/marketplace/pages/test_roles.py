@@ -53,6 +53,7 @@ OWNERS, WORKERS, ADMINS = ("owner",), ("owner", "developer"), ("admin",)
 STILL = ("rehearsal", "still")
 POSTS = {
     "trial": Post(WHO, data={"prompt": "red heart"}, quiet=True),
+    "team_choose": Post(("owner", "developer", "viewer"), of="studio"),
     "price": Post(WHO, args=STILL, data=PLAY, quiet=True),
     "play": Post(WORKERS, args=STILL, data=PLAY),
     "run_cancel": Post(WORKERS, of="waiting"),
@@ -118,6 +119,7 @@ def things(ada: Person) -> dict[str, str]:
     budgets.close(budget=closed)
     return {
         "team": "",
+        "studio": ada.team.public_id,
         "endpoint": made.public_id,
         "delivery": tried(ada).public_id,
         "key": key.public_id,
