@@ -13,6 +13,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 
 from marketplace.errors import database_away
+from marketplace.sql import BY_KEY_OPTIONS
 
 PATIENCE = 4.0  # seconds; after them a caller is told to come back
 PAUSE = 0.1  # seconds between two tries
@@ -75,5 +76,5 @@ async def connect() -> Connection:
         prepare_threshold=2,
         connect_timeout=3,
         application_name="kinora-hot",
-        options=f"-c timezone=UTC -c statement_timeout={int(PATIENCE * 1000)}",
+        options=f"-c timezone=UTC -c statement_timeout={int(PATIENCE * 1000)} {BY_KEY_OPTIONS}",
     )

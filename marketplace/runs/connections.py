@@ -14,6 +14,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from marketplace.sql import BY_KEY_OPTIONS
+
 Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 Row = dict[str, Any]
 CONNECTIONS = 4
@@ -86,5 +88,5 @@ def parameters() -> dict[str, Any]:
         "port": known["PORT"],
         "connect_timeout": 3,
         "application_name": "kinora-supplier",
-        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MS}",
+        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MS} {BY_KEY_OPTIONS}",
     }
