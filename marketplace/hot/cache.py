@@ -17,6 +17,7 @@ from marketplace.dialects.contract import Caller
 from marketplace.errors import NotAuthenticated
 from marketplace.hot.database import Database
 from marketplace.metering.offer import OFFERS_SQL, Offer, by_name, read
+from marketplace.runs.pace import COUNTS_SQL
 
 FRESH = 1.5  # seconds
 SLOW = 60.0  # for what only informs
@@ -24,11 +25,6 @@ LARGEST = 20_000
 ALIASES_SQL = """
 SELECT a.name, l.slug || '/' || m.slug FROM catalog_alias a
   JOIN catalog_model m ON m.id = a.model_id JOIN catalog_lab l ON l.id = m.lab_id
-"""
-COUNTS_SQL = """
-SELECT l.slug || '/' || m.slug, count(*) FROM runs_run u
-  JOIN catalog_release r ON r.id = u.release_id JOIN catalog_model m ON m.id = r.model_id
-  JOIN catalog_lab l ON l.id = m.lab_id GROUP BY 1
 """
 # Notes the use of a key too, once a minute.
 KEY_SQL = """

@@ -11,6 +11,13 @@ INVARIANTS = {
         SELECT h.run_id::text FROM ledger_hold h LEFT JOIN runs_run r ON r.id = h.run_id
          WHERE h.state IN ('open', 'in_review')
            AND (r.id IS NULL OR r.team_id <> h.team_id OR r.price_id <> h.price_id)""",
+    "days and tail of pace count every run whose hold is closed": """
+        SELECT c.release_id::text FROM (
+            SELECT p.release_id, p.runs FROM pace_since('-infinity') p
+             UNION ALL
+            SELECT r.release_id, -count(*) FROM runs_run r JOIN ledger_hold h ON h.run_id = r.id
+             WHERE h.closed_xid IS NOT NULL AND r.outcome IS NOT NULL GROUP BY 1) c
+         GROUP BY 1 HAVING sum(c.runs) <> 0""",
     "days and tail of usage are what holds and refunds say": """
         SELECT u.team_id::text FROM (
             SELECT d.team_id, 1 AS sign, d.runs, d.charged, d.given_back, d.refunded

@@ -316,3 +316,29 @@ class UsageFold(models.Model):
     """One row: facts of transactions before `upto` are in the days of usage, all others not."""
 
     upto = TransactionId()
+
+
+class PaceDay(models.Model):
+    """How many of a release's runs ended so on a day (UTC), by how long they ran.
+
+    `pace.sql` writes it and says what is not yet in it; after forty days a row is a month's.
+    """
+
+    release = models.ForeignKey(Release, on_delete=models.CASCADE, db_index=False)
+    day = models.DateField(db_index=True)
+    outcome = models.CharField(max_length=20)
+    bucket = models.IntegerField(help_text="of seconds, ten to a doubling; -1000: not known")
+    runs = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "day", "outcome", "bucket"], name="pace_day_once"
+            )
+        ]
+
+
+class PaceFold(models.Model):
+    """One row: runs whose holds closed before `upto` are in the days of pace, all others not."""
+
+    upto = TransactionId()

@@ -13,7 +13,7 @@ from marketplace.ledger import capture
 from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
 from marketplace.media import retention, store
-from marketplace.runs import claim, hint, refunds, usage
+from marketplace.runs import claim, hint, pace, refunds, usage
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.deliver import deliver
 from marketplace.runs.forget import forget
@@ -143,6 +143,7 @@ OFTEN: dict[str, Callable[[], int]] = {
     "long-waiting runs": long_waiting,
     "finished runs delivered": deliver,
     "days of usage written": usage.fold,
+    "days of pace written": pace.fold,
     "owners told of budgets": tell_owners,
 }
 SELDOM: dict[str, Callable[[], int]] = {
