@@ -238,7 +238,13 @@ RATES = {
 }
 BODY_BYTES = 1_000_000  # largest JSON body
 INLINE_BYTES = 16_000_000  # the same with a key on the hot path: 10 MB of files as data: URIs
+UNKNOWN_BYTES = 64_000  # of it, before the key is looked up
 BODY_DEPTH = 32
+# An unfinished request that brings less than so many bytes in so many seconds is given up. One that
+# has its answer already may bring so much more, for as long: many clients send all, then listen.
+TRICKLE_SECONDS = env.integer("KINORA_TRICKLE_SECONDS", 10)
+TRICKLE_BYTES = env.integer("KINORA_TRICKLE_BYTES", 10_000)
+TRICKLE_DRAINED = 2 * INLINE_BYTES
 DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_BYTES
 
 # ── webhooks ──────────────────────────────────────────────────────────────────────────────────

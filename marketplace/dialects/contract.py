@@ -54,9 +54,14 @@ class Trail:
     """left: tells whether the client of the request is gone. asked: team and digest of its run.
 
     allowance: what its team may still send; None before its key was read, or without a limit.
+    tries: how often it was sent before, by a client that says so. mark: the same at each of them.
+    relayed: a proxy of ours sent it, whose connections tell nothing of its client.
     """
 
     left: Callable[[], bool] = nobody_left
+    tries: int | None = None
+    mark: int = 0
+    relayed: bool = False
     asked: tuple[UUID, bytes] | None = None
     allowance: Allowance | None = None
     counted: bool = False
@@ -241,6 +246,7 @@ class Surface:
 
     stamps: response headers that carry the request's id, where the reply does not set them.
     allowed: the headers that tell what may still be sent. always: those of every reply.
+    token: how an address begins its token, where one may stand for a key.
     """
 
     prefixes: tuple[str, ...]
@@ -250,3 +256,4 @@ class Surface:
     allowed: Callable[[Allowance], dict[str, str]] = Allowance.headers
     sockets: tuple[SocketRoute, ...] = ()
     always: Mapping[str, str] = field(default_factory=dict)
+    token: bytes = b""

@@ -269,4 +269,5 @@ SURFACE = Surface(
     stamps=(bodies.REQUEST_ID,),
     sockets=SOCKETS,
     always=ANY_PAGE,
+    token=b"fal_jwt_token=",
 )

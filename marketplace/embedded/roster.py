@@ -20,6 +20,7 @@ from marketplace.embedded.redis import RedisServer
 WEB_OPTIONS = (
     "--host=127.0.0.1",
     "--loop=uvloop",
+    "--http=marketplace.hot.protocol:Protocol",
     "--no-access-log",
     "--timeout-graceful-shutdown=1",
 )

@@ -10,13 +10,14 @@ from marketplace import ids
 from marketplace.dialects import fal, huggingface, native, native_files, openai, replicate
 from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
 from marketplace.dialects.routing import Router
-from marketplace.errors import KinoraError
+from marketplace.errors import Busy, KinoraError, Unavailable
 from marketplace.hot import sockets, wire
 from marketplace.hot.desk import HotDesk
 from marketplace.hot.routes import Surfaces, prefixes
 from marketplace.hot.wire import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
+COME_BACK = (Busy.status, Unavailable.status)
 
 
 async def healthy(desk: HotDesk, _request: Request) -> Reply:
@@ -58,13 +59,18 @@ class Hot:
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = ids.public("req", ids.uuid7())
         surface, router = self.surfaces.find(scope["path"])
-        trail = Trail(left=partial(wire.left, receive))
-        reply = await self.reply(surface, router, scope, receive, trail)
+        trail = wire.trail(scope, receive)
+        streamed = False
+        try:
+            reply = await self.reply(surface, router, scope, receive, trail)
+            streamed = hasattr(reply.body, "__aiter__")
+        finally:  # a run whose answer may not arrive is remembered for its retry
+            self.desk.losses.end(trail, wire.answered(scope, trail), streamed=streamed)
         heads = wire.head(reply, surface.stamps, request_id)
         heads += wire.lines(surface.always)
         if trail.allowance:
             heads += wire.lines(surface.allowed(trail.allowance))
-        if hasattr(reply.body, "__aiter__"):
+        if streamed:
             await wire.stream(reply, heads, receive, send)
         else:
             await wire.answer(reply, heads, send)
@@ -72,15 +78,17 @@ class Hot:
     async def reply(
         self, surface: Surface, router: Router, scope: Scope, receive: Receive, trail: Trail
     ) -> Reply:
-        """The handler's reply. A run whose client left meanwhile is remembered for its retry."""
+        """The handler's reply, or what the surface says of an error."""
         try:
             route, params = router.find(scope["method"], scope["path"])
-            request = await wire.read(scope, receive, trail, streams=route.streams)
+            has_token = bool(surface.token) and surface.token in scope["query_string"]
+            most = partial(self.desk.most_bytes, has_token=has_token)
+            request = await wire.read(scope, receive, trail, streams=route.streams, most=most)
             return await route.handler(self.desk, request, **params)
         except KinoraError as error:
+            if error.status in COME_BACK:
+                self.desk.losses.refuse(trail)
             return surface.refused(error)
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
             return surface.refused(KinoraError("Something went wrong on our side."))
-        finally:
-            self.desk.losses.end(trail)

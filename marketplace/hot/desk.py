@@ -81,6 +81,16 @@ class HotDesk:
         self.count(request, caller)
         return caller
 
+    async def most_bytes(self, headers: Mapping[str, str], *, has_token: bool) -> int:
+        """Of a body that may carry small files, as `data:` URIs. Raises NotAuthenticated.
+
+        has_token: the address brings one instead of a key, which its handler checks.
+        """
+        if has_token and "authorization" not in headers:
+            return int(settings.BODY_BYTES)
+        await self.cache.caller(headers.get("authorization", ""))
+        return int(settings.INLINE_BYTES)
+
     def count(self, request: Request, caller: Caller) -> None:
         """Take one request from the team's bucket, however often it is asked. Raises Busy."""
         if not request.trail.counted:
@@ -116,7 +126,7 @@ class HotDesk:
                 return Admitted(row, replayed=True)
             raise
         asked = admission.team_id, admission.digest
-        if not admission.idempotency_key and (lost := self.losses.claim(asked)):
+        if not admission.idempotency_key and (lost := self.losses.claim(asked, trail)):
             self.losses.begin(asked, lost, trail)
             return Admitted(await self.run(lost) or {}, replayed=True)
         item = to_item(admission)

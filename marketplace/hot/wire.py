@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -10,43 +11,76 @@ from django.conf import settings
 
 from marketplace.dialects.contract import Reply, Request, Trail
 from marketplace.errors import MalformedBody, TooLarge
+from marketplace.hot.peer import Answered, Peer
+from marketplace.hot.protocol import PEER
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Heads = list[tuple[bytes, bytes]]
-BODY_BYTES: int = settings.BODY_BYTES
-INLINE_BYTES: int = settings.INLINE_BYTES
+Most = Callable[[Mapping[str, str]], Awaitable[int]]  # of body, by the headers
+UNKNOWN_BYTES: int = settings.UNKNOWN_BYTES
+TRIES = b"x-stainless-retry-count"  # of clients that were generated, OpenAI's among them
+RELAYS = frozenset({b"via", b"forwarded", b"x-forwarded-for"})
 
 
-async def read(scope: Scope, receive: Receive, trail: Trail, *, streams: bool) -> Request:
+def trail(scope: Scope, receive: Receive) -> Trail:
+    """What is known of a request before it is read."""
+    heads = dict(scope["headers"])
+    said = heads.get(TRIES, b"")
+    return Trail(
+        left=partial(left, receive),
+        tries=int(said) if said.isdigit() else None,
+        relayed=not RELAYS.isdisjoint(heads),
+    )
+
+
+def answered(scope: Scope, trail: Trail) -> Answered | None:
+    """The moment at which an answer goes out; None where the server knows of no peers."""
+    peer: Peer | None = scope.get("extensions", {}).get(PEER)
+    return Answered(peer, peer.requests, trail.relayed) if peer else None
+
+
+async def read(
+    scope: Scope, receive: Receive, trail: Trail, *, streams: bool, most: Most
+) -> Request:
     """The request, with its body or a stream of it. Raises TooLarge before all has been read."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     plain = scope["method"] in ("GET", "HEAD")
+    body = b"" if plain or streams else await whole_body(headers, receive, most)
+    if trail.tries is not None:
+        size = headers.get("content-length")
+        trail.mark = hash((headers.get("authorization"), scope["path"], size, body))
     return Request(
         method=scope["method"],
         path=scope["path"],
         query=dict(pairs),
         headers=headers,
-        body=b"" if plain or streams else await whole_body(headers, receive),
+        body=body,
         chunks=chunks(receive) if streams else None,
         trail=trail,
         pairs=pairs,
     )
 
 
-async def whole_body(headers: dict[str, str], receive: Receive) -> bytes:
-    """A body with a key may carry small files inside, as `data:` URIs. Raises TooLarge."""
-    most = INLINE_BYTES if "authorization" in headers else BODY_BYTES
+async def whole_body(headers: dict[str, str], receive: Receive, most: Most) -> bytes:
+    """Of a stranger a few bytes are read; for more, `most` says how many its key is worth.
+
+    Raises TooLarge, and what `most` raises.
+    """
     declared = headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most:
-        raise too_large(most)
+    length = int(declared) if declared.isdigit() else 0
+    limit = await most(headers) if length > UNKNOWN_BYTES else UNKNOWN_BYTES
+    if length > limit:
+        raise too_large(limit)
     body = bytearray()
     async for chunk in chunks(receive):
         body += chunk
-        if len(body) > most:
-            raise too_large(most)
+        if len(body) > limit == UNKNOWN_BYTES:
+            limit = await most(headers)
+        if len(body) > limit:
+            raise too_large(limit)
     return bytes(body)
 
 

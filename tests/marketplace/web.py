@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from marketplace.asgi import Web
+from marketplace.hot.protocol import Protocol
 from tests.running import free_port
 
 
@@ -75,7 +76,13 @@ def serving() -> Iterator[Client]:
     """Serve on a free port until the block ends."""
     port = free_port()
     config = uvicorn.Config(
-        Web(), host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="on"
+        Web(),
+        host="127.0.0.1",
+        port=port,
+        http=Protocol,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

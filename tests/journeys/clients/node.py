@@ -11,7 +11,7 @@ from tests.running import ROOT, Stack
 FOLDER: Path = ROOT / "tests" / "clients_js"
 
 
-def told_by(script: str, stack: Stack, *arguments: str, **environ: str) -> dict[str, Any]:
+def told_by(script: str, stack: Stack, *arguments: str, **environ: str) -> Any:
     """The JSON that the script prints last."""
     known = {
         "KINORA_URL": stack.url,
@@ -28,5 +28,4 @@ def told_by(script: str, stack: Stack, *arguments: str, **environ: str) -> dict[
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])

@@ -2,6 +2,8 @@
 
 from uuid import UUID, uuid4
 
+import pytest
+
 from marketplace.dialects.contract import Trail
 from marketplace.hot.losses import Asked, Losses
 
@@ -17,34 +19,45 @@ def begun(losses: Losses, *, left: bool) -> tuple[UUID, Trail]:
 def test_a_run_whose_client_left_goes_to_the_next_equal_request_once() -> None:
     losses = Losses()
     run_id, trail = begun(losses, left=True)
-    losses.end(trail)
-    assert losses.claim((UUID(int=2), b"digest")) is None
-    assert losses.claim((UUID(int=1), b"other")) is None
-    assert losses.claim(ASKED) == run_id
-    assert losses.claim(ASKED) is None
+    losses.end(trail, None, streamed=False)
+    assert losses.claim((UUID(int=2), b"digest"), Trail()) is None
+    assert losses.claim((UUID(int=1), b"other"), Trail()) is None
+    assert losses.claim(ASKED, Trail()) == run_id
+    assert losses.claim(ASKED, Trail()) is None
 
 
 def test_a_retry_that_comes_while_the_first_is_still_served_gets_its_run() -> None:
     losses = Losses()
     run_id, trail = begun(losses, left=True)
-    assert losses.claim(ASKED) == run_id
-    losses.end(trail)
-    assert losses.claim(ASKED) is None
+    assert losses.claim(ASKED, Trail()) == run_id
+    losses.end(trail, None, streamed=False)
+    assert losses.claim(ASKED, Trail()) is None
 
 
 def test_equal_requests_whose_clients_are_there_have_a_run_each() -> None:
     losses = Losses()
     _, trail = begun(losses, left=False)
-    assert losses.claim(ASKED) is None
-    losses.end(trail)
-    assert losses.claim(ASKED) is None
-    assert not losses.under_way
+    assert losses.claim(ASKED, Trail()) is None
+    losses.end(trail, None, streamed=False)
+    assert losses.claim(ASKED, Trail()) is None
+    assert losses.tries[ASKED][0].trail is None
 
 
 def test_of_several_losses_each_retry_gets_another() -> None:
     losses = Losses()
     several = [begun(losses, left=True) for _ in range(3)]
     for _, trail in several:
-        losses.end(trail)
-    assert {losses.claim(ASKED) for _ in range(3)} == {run_id for run_id, _ in several}
-    assert losses.claim(ASKED) is None
+        losses.end(trail, None, streamed=False)
+    assert {losses.claim(ASKED, Trail()) for _ in range(3)} == {run_id for run_id, _ in several}
+    assert losses.claim(ASKED, Trail()) is None
+
+
+def test_what_is_too_old_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = Losses()
+    monkeypatch.setattr("marketplace.hot.losses.SECONDS", -1.0)
+    for _ in range(3):
+        _, trail = begun(losses, left=True)
+        losses.end(trail, None, streamed=False)
+    assert losses.claim(ASKED, Trail()) is None
+    assert not losses.tries
+    assert not losses.answered
