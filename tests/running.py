@@ -64,9 +64,9 @@ def free_port() -> int:
 
 @contextmanager
 def running_stack(
-    seconds: float = 180, data: Path | None = None, **settings: str
+    seconds: float = 180, data: Path | None = None, *, keep: bool = False, **settings: str
 ) -> Iterator[Stack]:
-    """Start, wait until it serves, stop with Ctrl-C's signal, remove its folder.
+    """Start, wait until it serves, stop with Ctrl-C's signal, remove its folder unless `keep`.
 
     data: the folder of a stack that ran before, to start on it again.
     """
@@ -86,7 +86,8 @@ def running_stack(
         up.send_signal(signal.SIGINT)
         up.wait(timeout=30)
         log.close()
-        shutil.rmtree(data, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(data, ignore_errors=True)
 
 
 def wait_for(file: Path, up: "subprocess.Popen[bytes]", log: Path, seconds: float) -> None:

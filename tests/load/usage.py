@@ -3,7 +3,8 @@
 Example: python -m tests.load.usage --runs 10000000 --out docs/benchmarks
 
 A stack of its own is filled with a year of runs of 10,000 teams and 1,000 releases; one team has a
-fiftieth of them, another a thousand. Its folder is removed afterwards.
+fiftieth of them, another a thousand. Its folder is removed afterwards, unless it was named: then
+it is filled once and measured as often as one likes.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,13 +44,19 @@ def main() -> None:
     parser.add_argument("--teams", type=int, default=10_000)
     parser.add_argument("--releases", type=int, default=1_000)
     parser.add_argument("--times", type=int, default=100, help="requests per figure")
+    parser.add_argument("--data", type=Path, help="folder to keep the many runs in")
     parser.add_argument("--out", type=Path, help="folder for the JSON file and the table")
     options = parser.parse_args()
+    if options.data:
+        options.data.mkdir(parents=True, exist_ok=True)
+    many = History(options.runs, options.teams, options.releases)
     found: dict[str, Any] = facts() | {"runs": options.runs}
+    with running_stack(data=options.data, keep=bool(options.data)) as stack:
+        found["many"] = filled(stack, many) | {"figures": figures(stack, options.times)}
     with running_stack() as stack:
-        found["few"] = filled(stack, FEW, 100, 20, options.times)
-    with running_stack() as stack:
-        found["many"] = filled(stack, options.runs, options.teams, options.releases, options.times)
+        found["few"] = filled(stack, History(FEW, 100, 20)) | {
+            "figures": figures(stack, options.times)
+        }
     sys.stdout.write(table(found))
     if options.out:
         name = options.out / f"usage-{found['date'][:10]}-{found['commit']}"
@@ -56,31 +64,40 @@ def main() -> None:
         name.with_suffix(".md").write_text(table(found))
 
 
-def filled(stack: Stack, runs: int, teams: int, releases: int, times: int) -> dict[str, Any]:
-    """Make the history, fold it, measure."""
-    pids = stack.pids()
+@dataclass(frozen=True)
+class History:
+    """How much a stack is filled with."""
+
+    runs: int
+    teams: int
+    releases: int
+
+
+def filled(stack: Stack, history: History) -> dict[str, Any]:
+    """Make the history and fold it, unless the stack's folder says that this was done."""
+    note = stack.data / "filled.json"
+    if note.exists():
+        said: dict[str, Any] = json.loads(note.read_text())
+        return said
     with psycopg.connect(stack.conninfo) as connection:
-        with stopped(pids["chores"]):
-            give_teams(stack.conninfo, teams)
-            shop(connection, releases)
-            write(connection, people(connection, stack), runs, say)
+        with stopped(stack.pids()["chores"]):
+            give_teams(stack.conninfo, history.teams)
+            shop(connection, history.releases)
+            write(connection, people(connection, stack), history.runs, say)
             start = time.monotonic()
             connection.execute("SELECT fold_usage()")
             connection.commit()
             folded = time.monotonic() - start
-            say(f"{folded:7.1f} s  fold of {runs:,} runs")
+            say(f"{folded:7.1f} s  fold of {history.runs:,} runs")
             connection.autocommit = True
             connection.execute("VACUUM (ANALYZE) runs_usageday")
         sizes = connection.execute(
             "SELECT pg_database_size(current_database()), (SELECT count(*) FROM runs_usageday)"
         ).fetchone()
-        assert sizes
-        return {
-            "fold_seconds": round(folded, 1),
-            "database_gb": round(sizes[0] / 1e9, 2),
-            "usage_rows": sizes[1],
-            "figures": figures(stack, connection, times),
-        }
+    assert sizes
+    said = {"fold_seconds": round(folded, 1), "database_gb": round(sizes[0] / 1e9, 2)}
+    note.write_text(json.dumps(said | {"usage_rows": sizes[1]}))
+    return said | {"usage_rows": sizes[1]}
 
 
 def people(connection: psycopg.Connection, stack: Stack) -> Teams:
@@ -161,18 +178,19 @@ class Visitor:
         }
 
 
-def figures(stack: Stack, connection: psycopg.Connection, times: int) -> dict[str, Any]:
+def figures(stack: Stack, times: int) -> dict[str, Any]:
     """Of the middle team and the large one: pages with a session, the API with a key."""
     found: dict[str, Any] = {}
+    with psycopg.connect(stack.conninfo) as connection:
+        newest_runs = [newest(connection, key) for key in (stack.other_key, stack.key)]
     logins = json.loads((stack.data / "demo.json").read_text())["logins"]
-    for name, key, login in (
-        ("a team of 1,000 runs", stack.other_key, logins[1]),
-        ("the large team", stack.key, logins[0]),
+    for name, key, login, run in (
+        ("a team of 1,000 runs", stack.other_key, logins[1], newest_runs[0]),
+        ("the large team", stack.key, logins[0], newest_runs[1]),
     ):
         page = Visitor(stack.url, {})
         page.log_in(login["email"], login["password"])
         client = Visitor(stack.url, {"Authorization": f"Bearer {key}"})
-        run = newest(connection, key)
         year = datetime.now(UTC).date() - timedelta(days=364)
         for what, visitor, path in (
             ("usage page, 30 days", page, "/usage"),
