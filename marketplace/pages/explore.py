@@ -1,4 +1,4 @@
-"""The models on sale: the list, and each model's own page with its playground."""
+"""Each model's own page with its playground, and what every page says of a model."""
 
 import uuid
 from collections.abc import Mapping
@@ -27,6 +27,7 @@ from marketplace.metering.segments import LIST
 from marketplace.pages.form import InputsForm, LimitForm, inputs_form
 from marketplace.pages.team import session_team
 from marketplace.pages.words import OUTCOMES, lasted
+from marketplace.runs.pace import paces
 
 NEWEST = 24
 WALL = 18
@@ -108,25 +109,6 @@ def usual_seconds(offer: Offer) -> str:
     return lasted(float(Decimal(str(facts["gpu_seconds_per_step"])) * Decimal(steps)))
 
 
-@require_GET
-def index(request: HttpRequest) -> HttpResponse:
-    """A table-like gallery; one row per model."""
-    offers = newest_offers(session_team(request))
-    first = {shown.offer.release_id: shown for shown in reversed(examples_of(offers))}
-    rows = [
-        {
-            "offer": offer,
-            "href": reverse("model", args=offer.model.split("/")),
-            "example": first.get(offer.release_id),
-            "price": said_price(offer.price_lines),
-            "typical": cost(offer, plain(offer.schema)),
-            "seconds": usual_seconds(offer),
-        }
-        for offer in offers
-    ]
-    return render(request, "models/index.html", {"rows": rows})
-
-
 def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
     """What the model's page and its form's partial show."""
     release = Release.objects.select_related("model__lab").get(pk=offer.release_id)
@@ -146,6 +128,7 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "typical": cost(offer, plain(offer.schema)),
         "seconds": usual_seconds(offer),
         "predicted": offer.predicted(plain(offer.schema)),
+        "pace": paces().get(offer.model),
         "properties": properties(offer),
         "ways": ways(offer),
         "once": uuid.uuid4(),

@@ -82,6 +82,12 @@ def lasted(duration: timedelta | float) -> str:
     return f"{whole // 3_600} h {whole % 3_600 // 60:02d} min"
 
 
+def share(part: float) -> str:
+    """`98.8 %`; rounded down, so that only what is whole says 100 %."""
+    tenths = int(part * 1000 + 1e-9)
+    return f"{tenths / 10:.1f} %" if tenths % 10 else f"{tenths // 10} %"
+
+
 def quantity(value: Fraction | Decimal | str | None) -> str:
     """A quantity without needless zeros; a dash where a witness said nothing."""
     return "–" if value is None else decimal(Fraction(value))

@@ -19,6 +19,7 @@ from marketplace.pages import words
 register = template.Library()
 register.simple_tag(mark.wheel, name="wheel")
 register.filter("lasted", words.lasted)
+register.filter("share", words.share)
 register.filter("quantity", words.quantity)
 register.filter("size", words.size)
 
