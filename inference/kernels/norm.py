@@ -7,6 +7,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from inference.kernels.contract import Exactness, template
+from inference.kernels.fused import fused
+from inference.kernels.language import jit, kept, launch, power_of_two, replicates, tl, word
+from inference.kernels.rows import fits, normed, operand, place, spelled
+from inference.kernels.strides import empty_results, merge
+from inference.kernels.tiles import tile
 
 
 def normalize(
@@ -41,3 +46,77 @@ def norm(
 ) -> Tensor:
     """(..., D) → (..., D) of dtype `out`."""
     return normalize(x.to(compute), weight, bias, eps, kind).to(out)
+
+
+@jit(do_not_specialize=["total"])
+def kernel(
+    out: tl.tuple,
+    x: tl.tuple,
+    weight: tl.tensor,
+    bias: tl.tensor,
+    eps: tl.tensor,
+    total: tl.tensor,
+    width: tl.constexpr,
+    block: tl.constexpr,
+    rows: tl.constexpr,
+    compute: tl.constexpr,
+    norm: tl.constexpr,
+    middle: tl.constexpr,
+    norm_dtype: tl.constexpr,
+    replicate: tl.constexpr,
+) -> None:
+    """Some rows: read, norm, write."""
+    tokens = tl.program_id(0).to(tl.int64) * rows + tl.arange(0, rows)[:, None]
+    columns = tl.arange(0, block)[None, :]
+    inside = (tokens < total) & (columns < width)
+    v = tl.load(place(x, tokens, columns), mask=inside, other=0.0).to(tl.float32)
+    v = kept(v, compute, replicate)
+    v = normed(v, weight, bias, columns, eps, width, norm, middle, norm_dtype, replicate)
+    tl.store(place(out, tokens, columns), v.to(out[0].dtype.element_ty), mask=inside)
+
+
+def accepts(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    kind: str,
+    *dtypes: torch.dtype,
+) -> bool:
+    """(B, N, D) of neighbours; a bias only behind a layer norm."""
+    return x.ndim <= 3 and fits(x, weight, bias) and (bias is None or kind == "layer")
+
+
+@fused(norm, accepts)
+def run(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    kind: str,
+    compute: torch.dtype,
+    out: torch.dtype,
+) -> Tensor:
+    """The template's CUDA side."""
+    result: Tensor = empty_results(norm.reference, x, weight, bias, eps, kind, compute, out)
+    source, target = merge(x, result, outer=2)
+    batch, total, width = source.shape
+    rows, warps = tile("norm", width)
+    launch(
+        kernel,
+        (-(-total // rows), batch, 1),
+        warps,
+        out=operand(target),
+        x=operand(source),
+        weight=weight,
+        bias=bias,
+        eps=eps,
+        total=total,
+        width=width,
+        block=power_of_two(width),
+        rows=rows,
+        compute=word(compute),
+        replicate=replicates(),
+        **spelled(kind, compute, weight),
+    )
+    return result
