@@ -26,6 +26,7 @@ from marketplace.ledger.models import Account
 from marketplace.ledger.transfer import grant_credit
 from marketplace.metering.outcomes import standard
 from marketplace.metering.publish import publish
+from marketplace.metering.segments import SESSION
 from marketplace.metering.tariff import publish_tariff
 from marketplace.money import NANO
 from partners import registry
@@ -52,10 +53,11 @@ class Sale:
     unit: str
     unit_price: str
     cost: str  # dollars per unit that the lab charges us, or that our own pool costs
+    second: str = ""  # dollars per second of a realtime session, where there are any
 
 
 SALES = (
-    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", "0.00004"),
+    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", "0.00004", "0.0001"),
     Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", "0.0012"),
     Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", "0.006"),
     Sale("rehearsal", "animate", "rehearsal", "animate", "video_second", "0.01", "0.006"),
@@ -106,6 +108,9 @@ def put_on_sale(sale: Sale) -> Release:
     if made:
         add_price(release, sale)
         add_examples(release, described)
+    if sale.second and not release.prices.filter(segment=SESSION).exists():
+        lines = [{"unit": "session_second", "unit_price": sale.second}]
+        publish(release=release, lines=lines, segment=SESSION)
     return release
 
 

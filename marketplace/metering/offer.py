@@ -136,6 +136,11 @@ class Offer:
         """Whether the price was agreed with the one team that sees it."""
         return self.price.segment.startswith("team:")
 
+    @property
+    def session(self) -> Present | None:
+        """The price of a realtime session; without one there are none, and each prompt is a run."""
+        return self.prices.get(segments.SESSION)
+
     def for_team(self, team_id: UUID | None, windows: Sequence[str] = ()) -> "Offer":
         """The offer as this team buys it, see `segments.chosen`; None is a visitor.
 

@@ -26,7 +26,8 @@ OUTCOMES = (
 DELIVERING = ("succeeded", "partial")
 ALWAYS_FREE = ("invalid_input", "supplier_error", "our_error", "cancelled_before")
 OVERRUN = Decimal(2)  # seconds that a worker may take to hear of a cancel
-SPENT = frozenset({"gpu_second", "token", "training_step"})  # used up even if nothing comes out
+# Used up even if nothing comes out.
+SPENT = frozenset({"gpu_second", "token", "training_step", "session_second"})
 
 RULES = {  # rule → what the customer pays, as one reads it
     "nothing": "nothing",
@@ -55,6 +56,8 @@ def standard(units: Sequence[str]) -> dict[str, str]:
     for outcome, rule in (("cancelled_after", "until_cancel"), ("refused_after", "fee")):
         if rule in possible(outcome, units):
             free[outcome] = rule
+    if "session_second" in units:  # a session that is called off was used until then
+        free["cancelled_after"] = "used"
     return free
 
 

@@ -3,6 +3,7 @@
 A published version is never edited. The one before it in its segment ends where it begins.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -17,8 +18,9 @@ from marketplace.metering.bounds import check
 from marketplace.metering.models import Price
 from marketplace.metering.quote import PriceLines, counted_units
 from marketplace.metering.rise import rise
-from marketplace.metering.segments import LIST
+from marketplace.metering.segments import LIST, SESSION
 
+SECONDS = "session_second"
 FURTHEST = timedelta(days=731)  # beyond it an announcement is a slip of the pen
 
 
@@ -45,6 +47,7 @@ def publish(
     start = effective_from or now
     segment = segments.checked(segment)
     check(release, lines, currency)
+    check_use(segment, counted_units(lines))
     matrix = matrix_of(release, policy, lines)
     check_time(segment, start, effective_to, now)
     Release.objects.select_for_update().get(pk=release.pk)
@@ -80,7 +83,17 @@ def matrix_of(
 ) -> dict[str, str]:
     """What each outcome costs. Raises InvalidInput."""
     units = counted_units(lines)
-    return outcomes.checked(policy or release.outcome_policy or outcomes.standard(units), units)
+    published = {} if SECONDS in units else release.outcome_policy  # that is of its runs
+    return outcomes.checked(policy or published or outcomes.standard(units), units)
+
+
+def check_use(segment: str, units: Sequence[str]) -> None:
+    """Raises InvalidInput: sessions are sold by their seconds, and nothing else is."""
+    of_sessions = segment == SESSION
+    if of_sessions and set(units) != {SECONDS}:
+        raise InvalidInput(f"A session's price counts {SECONDS} and nothing else.", param="lines")
+    if not of_sessions and SECONDS in units:
+        raise InvalidInput(f"{SECONDS} is counted by the segment `session` only.", param="lines")
 
 
 def check_time(segment: str, start: datetime, stop: datetime | None, now: datetime) -> None:
@@ -101,10 +114,13 @@ def check_time(segment: str, start: datetime, stop: datetime | None, now: dateti
 
 
 def before_it(versions: QuerySet[Price], segment: str, start: datetime) -> Price | None:
-    """What the segment's buyers would pay at `start`: its own version, else the list's."""
+    """What the segment's buyers would pay at `start`: its own version, else the list's; a run's
+    price says nothing of a session's."""
     held = versions.filter(effective_from__lte=start).exclude(effective_to__lte=start)
     own = held.filter(segment=segment).order_by("-version").first()
-    return own or held.filter(segment=LIST).order_by("-version").first()
+    if own or segment == SESSION:
+        return own
+    return held.filter(segment=LIST).order_by("-version").first()
 
 
 def check_notice(

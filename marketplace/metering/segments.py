@@ -1,4 +1,5 @@
-"""Whom a price is for: `list` for everybody, `team:<uuid>` a contract, `window:<id>` a window.
+"""Whom a price is for: `list` for everybody, `team:<uuid>` a contract, `window:<id>` a window;
+`session` is what everybody pays for realtime sessions.
 
 A segment has its own versions. One order decides which of them a team pays, `chosen`: an open
 window's price before the team's contract, the contract before the list price.
@@ -12,8 +13,9 @@ from marketplace.accounts.models import Team
 from marketplace.errors import InvalidInput
 
 LIST = "list"
+SESSION = "session"
 WINDOW = re.compile(r"window:[a-z0-9][a-z0-9-]{0,47}")
-ALLOWED = "segment must be `list`, `team:<id of a team>` or `window:<id of a window>`."
+ALLOWED = "segment must be `list`, `session`, `team:<id of a team>` or `window:<id of a window>`."
 
 
 def contract(team_id: UUID | str) -> str:
@@ -37,7 +39,7 @@ def chosen(priced: Container[str], team_id: UUID | str | None, windows: Sequence
 def checked(segment: str) -> str:
     """The segment as it is stored. Raises InvalidInput where it names no team or is none."""
     kind, _, name = segment.partition(":")
-    if segment == LIST or WINDOW.fullmatch(segment):
+    if segment in (LIST, SESSION) or WINDOW.fullmatch(segment):
         return segment
     if kind != "team":
         raise InvalidInput(ALLOWED, param="segment")

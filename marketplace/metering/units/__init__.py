@@ -10,6 +10,7 @@ from marketplace.metering.units.image import Image
 from marketplace.metering.units.megapixel import Megapixel
 from marketplace.metering.units.rejection import Rejection
 from marketplace.metering.units.request import Request
+from marketplace.metering.units.session_second import SessionSecond
 from marketplace.metering.units.token import Token
 from marketplace.metering.units.training_step import TrainingStep
 from marketplace.metering.units.video_second import VideoSecond
@@ -25,6 +26,7 @@ UNITS: dict[str, Unit] = {
     "request": Request(),
     "training_step": TrainingStep(),
     "rejection": Rejection(),
+    "session_second": SessionSecond(),
 }
 FEES = frozenset({"rejection"})  # a run uses these or what it delivers, never both
 CLASSED = {"token": Token}

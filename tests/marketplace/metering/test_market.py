@@ -117,6 +117,8 @@ ROWS = [
      MANY_GPUS, {"gpus": 4}, NOON, 1_554_000_000),
     ("compute time, with published runs: Runware (RW1)",
      flat("gpu_second", "0.0006"), {"steps": 20}, NOON, 180_000_000),
+    ("per second of a session, while it lasts: fal realtime",
+     flat("session_second", "0.0001"), {"session_seconds": 600}, NOON, 60_000_000),
     ("per character, 1k for $0.03: text to speech at fal",
      flat("character", "0.00003"), {"text": "e\u0301t"}, NOON, 60_000),
     ("per started 1k characters: text to speech",
