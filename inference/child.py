@@ -3,8 +3,10 @@
 Started as `python -m inference.child <fd> <control url> <first models>`; dies with its parent. The
 pipe carries JSON.
 
-    in   {"run": job} · {"cancel": [run, attempt]}
+    in   {"run": job} · {"draw": job} · {"load": slug} · {"cancel": [run, attempt]}
     out  {"ready": [slugs]} · {"progress": ...} · {"done": completion, "resident": [slugs]}
+         {"loaded": slug or "", "resident": [slugs]}
+         {"drawn": {content_type, lengths, error}}, then one message of bytes per length
 """
 
 from __future__ import annotations
@@ -38,6 +40,11 @@ CODES: dict[type, str] = {
     OverBudget: "out_of_memory",
     MemoryError: "out_of_memory",
 }
+
+
+def code_of(error: Exception) -> str:
+    """Name what went wrong."""
+    return next((CODES[kind] for kind in type(error).mro() if kind in CODES), "engine_error")
 
 
 class Cancelled(Stopped):
@@ -82,6 +89,37 @@ class Child:
             if "run" in message:  # a cancel that came too late is passed over
                 done = self.complete(Job.from_json(message["run"]))
                 self.say(done=done.to_json(), resident=self.engine.resident)
+            elif "draw" in message:
+                self.draw(Job.from_json(message["draw"]))
+            elif "load" in message:
+                self.load(message["load"])
+
+    def load(self, slug: str) -> None:
+        """Have a model loaded before its session is counted."""
+        try:
+            self.engine.ensure(slug)
+        except Exception:
+            log.exception("cannot load %s", slug)
+            slug = ""
+        self.say(loaded=slug, resident=self.engine.resident)
+
+    def draw(self, job: Job) -> None:
+        """Draw one frame of a session and hand its files over, not to any store."""
+        attempt = Attempt(self, job)
+        files: tuple[bytes, ...] = ()
+        told: dict[str, Any] = {"content_type": "", "lengths": [], "error": None}
+        try:
+            result = self.engine.run(job, lambda _: attempt.check())
+            files, told["content_type"] = result.files, result.content_type
+            told["lengths"] = [len(content) for content in files]
+        except EOFError:
+            raise
+        except Exception as error:
+            log.exception("a frame of %s failed", job.run)
+            told["error"] = Failure(code_of(error), f"{type(error).__name__}: {error}").to_json()
+        self.say(drawn=told, resident=self.engine.resident)
+        for content in files:
+            self.pipe.send_bytes(content)
 
     def complete(self, job: Job) -> Completion:
         """Run a job and say how it ended; nothing but a closed pipe gets out."""
@@ -97,10 +135,7 @@ class Child:
             raise
         except Exception as error:
             log.exception("run %s failed", job.run)
-            code = next(
-                (CODES[kind] for kind in type(error).mro() if kind in CODES), "engine_error"
-            )
-            return attempt.fail(code, f"{type(error).__name__}: {error}", retry=True)
+            return attempt.fail(code_of(error), f"{type(error).__name__}: {error}", retry=True)
 
 
 class Attempt:

@@ -6,22 +6,20 @@ so that neither the step loop nor the pipe ever waits for HTTP. Knows nothing of
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing.connection import Connection
 from threading import Condition, Event, Thread
-from typing import Any
 
 from inference.control import Control, FenceLost, Refused, Unreachable, again
+from inference.device import TICK_SECONDS, Device
 from inference.lease import Lease
+from inference.process import ChildDied, Process
+from inference.session import Session
 from inference.wire import Completion, Failure, Job, State, Usage
 
 log = logging.getLogger("inference.runner")
@@ -30,7 +28,7 @@ BOOT_SECONDS = 300.0  # the child may take this long to import and load
 KILL_SECONDS = 10.0  # a cancelled child may take this long to obey
 HAND_BACK_SECONDS = 2.5  # a stopping worker lets its run go on for this long
 COMPLETE_SECONDS = 60.0
-TICK_SECONDS = 0.05
+SESSIONS_SECONDS = 2.0  # sessions of a stopping worker may take this long to end
 
 
 @dataclass(frozen=True)
@@ -58,57 +56,6 @@ class Settings:
         )
 
 
-class ChildDied(Exception):
-    """The process that owns the device is gone."""
-
-
-class Process:
-    """A running child and the pipe to it.
-
-    Must be started by a thread that lives as long as the child is wanted: the kernel kills the
-    child when that thread ends.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        """Start the interpreter anew, so that no CUDA or thread state is inherited."""
-        ours, theirs = socket.socketpair()
-        told = {key: value for key, value in os.environ.items() if "TOKEN" not in key}
-        # Waiting threads that spin make a run seven times slower where cores are shared.
-        told.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        self.process = subprocess.Popen(
-            [*settings.command, str(theirs.fileno()), settings.url, settings.preload],
-            pass_fds=[theirs.fileno()],
-            env=told,
-        )
-        theirs.close()
-        self.pipe = Connection(ours.detach())
-        self.resident: list[str] = []
-
-    def send(self, **message: Any) -> None:
-        """Send one message.  Raises ChildDied."""
-        try:
-            self.pipe.send_bytes(json.dumps(message).encode())
-        except OSError as error:
-            raise ChildDied from error
-
-    def receive(self, seconds: float) -> dict[str, Any] | None:
-        """Wait up to `seconds` for one message.  Raises ChildDied."""
-        try:
-            if not self.pipe.poll(seconds):
-                return None
-            message: dict[str, Any] = json.loads(self.pipe.recv_bytes())
-        except (EOFError, OSError) as error:
-            raise ChildDied from error
-        self.resident = message.get("ready", message.get("resident", self.resident))
-        return message
-
-    def kill(self) -> None:
-        """End the child at once and reap it."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.pipe.close()
-
-
 class Runner:
     """Claims and runs until nothing is left; sleeps until it is woken or its poll is due."""
 
@@ -116,7 +63,8 @@ class Runner:
         """Prepare; `start` begins."""
         self.settings = settings
         self.control = Control(settings.url, settings.token)
-        self.child: Process | None = None
+        self.device = Device(died=self.child_died)
+        self.sessions: list[Session] = []
         self.stopping = Event()
         self.changed = Condition()
         self.asked = self.answered = 0
@@ -153,6 +101,7 @@ class Runner:
                 log.exception("a claimed run was dropped; its lease will end")
                 self.forget_child()
             self.settle(seen)
+        self.join_sessions(SESSIONS_SECONDS)
         self.forget_child()
         with self.changed:
             self.answered = sys.maxsize
@@ -182,7 +131,11 @@ class Runner:
                 return
             if job is None:
                 return
-            self.execute(child, job)
+            if job.session:
+                self.begin_session(job)
+            else:
+                with self.device.lock:
+                    self.execute(child, job)
 
     def claim(self, child: Process) -> Job | None:
         """Claim one run, telling what is loaded."""
@@ -190,21 +143,43 @@ class Runner:
 
     def ready_child(self) -> Process:
         """Have a child that has loaded its first models.  Raises ChildDied."""
-        if self.child and self.child.process.poll() is None:
-            return self.child
-        self.forget_child()
-        self.child = Process(self.settings)
-        end = time.monotonic() + BOOT_SECONDS
-        while time.monotonic() < end and not self.stopping.is_set():
-            if self.child.receive(TICK_SECONDS):
-                return self.child
+        with self.device.lock:
+            child = self.device.child
+            if child and child.process.poll() is None:
+                return child
+            self.forget_child()
+            told = self.settings
+            child = self.device.child = Process(told.command, told.url, told.preload)
+            end = time.monotonic() + BOOT_SECONDS
+            while time.monotonic() < end and not self.stopping.is_set():
+                if child.receive(TICK_SECONDS):
+                    return child
         raise ChildDied
 
     def forget_child(self) -> None:
         """Kill and reap the child, if any; the next one starts before the next claim."""
-        if self.child:
-            self.child.kill()
-            self.child = None
+        if self.device.child:
+            self.device.child.kill()
+            self.device.child = None
+
+    def child_died(self) -> None:
+        """Have the runner start another child; a session may have found it dead."""
+        with self.changed:
+            self.asked += 1
+            self.changed.notify_all()
+
+    def begin_session(self, job: Job) -> None:
+        """Serve a session beside whatever else runs; it takes the device frame by frame."""
+        self.sessions = [session for session in self.sessions if session.is_alive()]
+        session = Session(self.control, job, self.device, self.stopping)
+        self.sessions.append(session)
+        session.start()
+
+    def join_sessions(self, seconds: float) -> None:
+        """Let sessions say that they end."""
+        end = time.monotonic() + seconds
+        for session in self.sessions:
+            session.join(max(0.0, end - time.monotonic()))
 
     def execute(self, child: Process, job: Job) -> None:
         """Run one claimed job to its end and tell it, under the lease until it is told."""

@@ -60,7 +60,10 @@ class Upload(Record):
 
 @dataclass(frozen=True)
 class Job(Record):
-    """One attempt of a run, as it is claimed.  `attempt` is the fence of every later write."""
+    """One attempt of a run, as it is claimed.  `attempt` is the fence of every later write.
+
+    session: where a realtime session is spoken of; empty for a plain run.
+    """
 
     run: str
     attempt: int
@@ -70,6 +73,7 @@ class Job(Record):
     timeout_seconds: float = 60
     lease_seconds: float = 15
     uploads: tuple[Upload, ...] = ()
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,51 @@ class Output(Record):
     content_type: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Prompt(Record):
+    """What one frame of a session is to show; numbers grow."""
+
+    number: int
+    inputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Frame(Record):
+    """A drawn frame: its files' types and lengths, which follow one another, or why there is none.
+
+    seconds: from the prompt's arrival at the worker until it was drawn and encoded.
+    """
+
+    number: int
+    seconds: float
+    content_type: str = ""
+    lengths: tuple[int, ...] = ()
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Word(Record):
+    """What a worker says at the door of its session.  seconds: by its own clock, since it began.
+
+    busy: it wants no prompt now, and no waiting.  leaving: it serves the session no more.
+    """
+
+    run: str
+    attempt: int
+    seconds: float
+    busy: bool = False
+    leaving: bool = False
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True)
+class Said(Record):
+    """What the door answers: the next prompt, or why the session is over, or neither yet."""
+
+    end: str = ""
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,8 @@ def test_completion_waits_for_a_control_plane_that_restarts(plane: Plane, runner
 def test_killed_child_loses_the_run_and_is_replaced(plane: Plane, runner: Runner) -> None:
     plane.add("run_killed", LONG)
     plane.add("run_next", {"prompt": "star", "steps": 4})
-    assert runner.child
-    victim = runner.child.process.pid
+    assert runner.device.child
+    victim = runner.device.child.process.pid
     runner.asked += 1
     plane.wait(lambda: plane.steps("run_killed"))
     os.kill(victim, signal.SIGKILL)
@@ -114,7 +114,7 @@ def test_killed_child_loses_the_run_and_is_replaced(plane: Plane, runner: Runner
     assert (end["state"], end["error"]["code"]) == ("lost", "worker_lost")
     assert end["error"]["retry"] is True
     assert plane.completed("run_next")["state"] == "succeeded"
-    assert runner.child.process.pid != victim
+    assert runner.device.child.process.pid != victim
 
 
 SCRIPT = """
@@ -123,7 +123,7 @@ from inference.runner import Runner, Settings
 runner = Runner(Settings(sys.argv[1], "t", "w2", preload="", poll_seconds=600))
 runner.start()
 runner.wake()
-print(runner.child.process.pid, flush=True)
+print(runner.device.child.process.pid, flush=True)
 time.sleep(60)
 """
 

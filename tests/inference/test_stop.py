@@ -21,4 +21,4 @@ def test_stopping_worker_hands_its_run_back(plane: Plane) -> None:
     assert end["state"] in {"lost", "succeeded"}
     if end["state"] == "lost":
         assert end["error"]["code"] == "worker_stopped"
-    assert runner.child is None
+    assert runner.device.child is None
