@@ -158,3 +158,21 @@ CREATE OR REPLACE FUNCTION note_refusal(p_spending bigint) RETURNS void LANGUAGE
       FROM access_spending s JOIN access_budget b ON b.id = s.budget_id WHERE s.id = p_spending
     ON CONFLICT DO NOTHING;
 $$;
+
+-- Of the open budgets that a hold counts in, the one with the least room for more of it; no row
+-- where none of them bounds it. p_amount: what is held already.
+CREATE OR REPLACE FUNCTION tightest_budget(p_spendings bigint[], p_amount bigint)
+RETURNS TABLE (room bigint, code text, spending bigint, budget jsonb) LANGUAGE sql STABLE AS $$
+    SELECT v.room, v.code, s.id, jsonb_build_object(
+               'id', b.id, 'kind', b.kind, 'subject', s.subject, 'period', b.period,
+               'currency', b.currency, 'limit', b.amount, 'spent', s.spent, 'held', s.held,
+               'max_per_run', b.max_per_run, 'models', b.allowed)
+      FROM access_spending s
+      JOIN access_budget b ON b.id = s.budget_id AND b.closed_at IS NULL
+     CROSS JOIN LATERAL (VALUES
+           (b.max_per_run - p_amount, 'run_above_limit'),
+           (CASE WHEN b.hard THEN b.amount - s.spent - s.held END, 'budget_exceeded'))
+           AS v(room, code)
+     WHERE s.id = ANY (p_spendings) AND v.room IS NOT NULL
+     ORDER BY v.room, v.code LIMIT 1;
+$$;

@@ -23,6 +23,12 @@ CASE_SQL = """
            (SELECT json_object_agg(n.key, s.path) FROM jsonb_each_text(r.files) n
               JOIN media_file s ON s.id = n.value::uuid) AS files,
            extract(epoch FROM r.cancel_requested_at - a.claimed_at) AS cancel_seconds,
+           p.segment, r.route ->> 'door' AS door,
+           (SELECT json_build_object(
+                       'seconds', round(extract(epoch FROM
+                           coalesce(s.closed_at, s.seen_at) - s.opened_at), 6)::text,
+                       'reported', s.reported::text, 'frames', s.frames, 'reason', s.reason)
+              FROM runs_session s WHERE s.run_id = r.id) AS session,
            r.queue, f.lines AS tariff_lines, f.policy AS tariff_policy,
            (SELECT sum(extract(epoch FROM coalesce(x.ended_at, clock_timestamp()) - x.claimed_at))
               FROM runs_attempt x WHERE x.run_id = r.id) AS attempt_seconds

@@ -160,6 +160,27 @@ class Attempt(models.Model):
         ]
 
 
+class Session(models.Model):
+    """A realtime session, which is a run: when a worker began to serve it, and until when.
+
+    closed_at: null where its end was not seen; then it lasted until it was seen last. Seconds are
+    between two instants of the database. `sessions.sql` writes it.
+    """
+
+    run = models.OneToOneField(
+        Run, primary_key=True, on_delete=models.CASCADE, related_name="session"
+    )
+    attempt = models.IntegerField()
+    opened_at = models.DateTimeField()
+    seen_at = models.DateTimeField(help_text="when its worker was heard last")
+    closed_at = models.DateTimeField(null=True)
+    reported = models.DecimalField(
+        max_digits=20, decimal_places=6, default=0, help_text="seconds, by the worker's own clock"
+    )
+    frames = models.IntegerField(default=0, help_text="that were sent")
+    reason = models.CharField(max_length=20, blank=True, help_text="why it ended")
+
+
 class Output(models.Model):
     """One produced image or video. Its measures come from our own probe."""
 

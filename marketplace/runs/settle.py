@@ -29,6 +29,7 @@ from marketplace.metering import tariff
 from marketplace.metering.meter import Event, Metered, meter
 from marketplace.metering.outcomes import OVERRUN, rule_of
 from marketplace.metering.quote import counted_units, priced_lines, total
+from marketplace.metering.segments import SESSION
 from marketplace.metering.terms import Unpriceable
 from marketplace.metering.units import FEES, UNITS, Facts
 from marketplace.runs.connections import Statement
@@ -43,7 +44,7 @@ STATES = {  # outcome → the run's state
     "cancelled_after": "cancelled",
 }
 SIX_PLACES = Decimal("0.000001")
-LENGTH, COMPUTE = "video_second", "gpu_second"
+LENGTH, COMPUTE, SESSION_LENGTH = "video_second", "gpu_second", "session_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Case:
     adapter: str = ""
     tariff_lines: Sequence[Mapping[str, Any]] = ()
     tariff_policy: Mapping[str, str] = field(default_factory=dict)
+    is_session: bool = False
+    session: Mapping[str, Any] | None = None  # once it is open: seconds, reported, frames, reason
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], attempt: int) -> "Case":
@@ -99,6 +102,8 @@ class Case:
             adapter=row["adapter"],
             tariff_lines=row["tariff_lines"] or (),
             tariff_policy=row["tariff_policy"] or {},
+            is_session=row["segment"] == SESSION,
+            session=row["session"],
         )
 
     @property
@@ -106,7 +111,8 @@ class Case:
         return ids.public("run", self.run_id)
 
     def wanted_outputs(self) -> int:
-        return int(self.inputs.get("count", 1))
+        """A session delivers while it lasts, and leaves nothing."""
+        return 0 if self.is_session else int(self.inputs.get("count", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +129,8 @@ class Kept:
 class End:
     """How an attempt ended. reported: unit → quantity. measured_seconds: our clock, for compute.
 
-    error: {code, message}, fit for the customer. at_lab: the outcome as the lab saw it, where
-    that is another one.
+    session_seconds: the database's clock. error: {code, message}, fit for the customer. at_lab:
+    the outcome as the lab saw it, where that is another one.
     """
 
     outcome: str
@@ -134,6 +140,7 @@ class End:
     usage: Mapping[str, Any] | None = None
     error: Mapping[str, str] | None = None
     at_lab: str = ""
+    session_seconds: Decimal | None = None
 
 
 def failed(outcome: str, code: str, message: str, *, at_lab: str = "") -> End:
@@ -267,6 +274,8 @@ def measured(end: End) -> dict[str, Decimal]:
     }
     if end.measured_seconds is not None:
         found[COMPUTE] = end.measured_seconds.quantize(SIX_PLACES)
+    if end.session_seconds is not None:
+        found[SESSION_LENGTH] = end.session_seconds.quantize(SIX_PLACES)
     return found
 
 

@@ -46,7 +46,8 @@ class Admission:
     waits: whether its caller stays for the end. priority: 0, or less to come after others.
     start_by: a run that has not begun by then ends at no cost. most_attempts: None for ours.
     brought: files that `bring` has still to keep; then files: place → id. asked: the body, for its
-    digest. kept: the clocks, where the request shortens them.
+    digest. kept: the clocks, where the request shortens them. slice: of `quoted`, what is held at
+    first; None for all. route: more to be said of where it goes.
     """
 
     run_id: UUID
@@ -68,9 +69,16 @@ class Admission:
     start_by: datetime | None = None
     most_attempts: int | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
+    slice: int | None = None
+    route: Mapping[str, Any] = field(default_factory=dict)
     brought: tuple[Brought, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     kept: Lifetime | None = None
+
+    @property
+    def held(self) -> int:
+        """Nano-units that are set aside before it begins."""
+        return self.quoted if self.slice is None else self.slice
 
 
 def prepare(
@@ -181,14 +189,14 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "project": admission.attribution.project,
         "end_user": admission.attribution.end_user,
         "quoted": admission.quoted,
-        "amount": admission.quoted,
+        "amount": admission.held,
         "currency": offer.currency,
         "model": offer.model,
         "queue": offer.queue,
         "priority": admission.priority,
         "start_by": admission.start_by,
         "most_attempts": admission.most_attempts,
-        "route": {"supplier": offer.adapter, "reason": "waiting"},
+        "route": {"supplier": offer.adapter, "reason": "waiting", **admission.route},
         "webhooks": admission.webhooks,
         "files": admission.files,
         "media_seconds": admission.kept and admission.kept.media,

@@ -14,10 +14,11 @@ from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
 from marketplace.media import retention, store
 from marketplace.runs import claim, hint, pace, refunds, usage
-from marketplace.runs.connections import Row, rows
+from marketplace.runs.connections import rows
 from marketplace.runs.deliver import deliver
 from marketplace.runs.forget import forget
-from marketplace.runs.settle import Case, End, failed, item, settling
+from marketplace.runs.sessions import lost
+from marketplace.runs.settle import Case, item, settling
 from marketplace.webhooks import tidy
 
 log = logging.getLogger(__name__)
@@ -63,14 +64,6 @@ def lapsed_leases() -> int:
 def late_starts() -> int:
     """End runs that did not begin in the time their callers gave them."""
     return len(rows((LATE_SQL, [])))
-
-
-def lost(run: Row) -> End:
-    """How a run ends whose last worker went silent: never at its team's cost."""
-    if run["cancel"]:
-        return failed("cancelled_after", "cancelled", "The run was cancelled.")
-    message = "Our worker was lost, also when the run was tried again. You were not charged."
-    return failed("our_error", "worker_lost", message)
 
 
 def unsent_hints(older_than: str = "2 s") -> int:

@@ -21,11 +21,12 @@ from marketplace.fleet import token
 from marketplace.fleet.models import Worker
 from marketplace.media import sign, store
 from marketplace.media.probe import ProbeFailed, prober
+from marketplace.metering.segments import SESSION
 from marketplace.runs import claim, hint
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.hand import handed
+from marketplace.runs.sessions import DOOR, lost
 from marketplace.runs.settle import Case, End, Kept, failed, item, settling
-from marketplace.runs.sweep import lost
 
 MOST_CLAIMED = 8
 STAGE_LENGTH, PREVIEW_LENGTH = 20, 200_000
@@ -91,6 +92,7 @@ def offered(taken: Row, known: Row, request: HttpRequest) -> dict[str, Any]:
         "inputs": handed(case),
         "timeout_seconds": case.timeout_seconds,
         "lease_seconds": settings.LEASE_SECONDS,
+        "session": (known["door"] or DOOR) if case.is_session else "",
         "uploads": [
             {"index": index, "url": put_here(case, index, request), "content_type": content_type}
             for index in range(case.wanted_outputs())
@@ -202,6 +204,8 @@ def settled(case: Case, end: End) -> str:
 
 def ending(known: Row, body: Body, seconds: Decimal) -> End:
     """What the worker's words and our own measures make of the attempt."""
+    if known["segment"] == SESSION:  # it speaks at the door; here it only says that it gave up
+        return lost(known)
     usage: Body = said if isinstance(said := body.get("usage"), dict) else {}
     reported = {"gpu_second": quantity(usage.get("gpu_seconds", 0), "usage.gpu_seconds")}
     case = Case.from_row(known, known["attempt"])
