@@ -105,6 +105,72 @@ class Admitted:
     replayed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One file of a frame. width, height: of PNG; None for what is not read here."""
+
+    content: bytes
+    content_type: str
+    width: int | None
+    height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What came of a prompt. tag: what was given with it. error: why there is no picture.
+
+    seconds: that it took to draw. lasted, cost: of the session so far, seconds and nano-units.
+    """
+
+    tag: Any
+    pictures: tuple[Picture, ...]
+    seconds: float
+    lasted: float
+    cost: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a session came to. charged: nano-units; None where it is not settled yet."""
+
+    reason: str
+    words: str
+    seconds: float
+    charged: int | None
+    currency: str
+
+
+class Live(Protocol):
+    """A session under way: one run."""
+
+    @property
+    def run_id(self) -> UUID: ...
+
+    @property
+    def currency(self) -> str: ...
+
+    def ask(self, inputs: Mapping[str, Any], tag: Any) -> None:
+        """Hand a prompt over; the oldest of too many gives way."""
+        ...
+
+    def end(self, reason: str) -> None:
+        """End it now, unless it has ended. reason: of `runs.sessions.WORDS`."""
+        ...
+
+    def frames(self, quiet: float) -> AsyncIterator[Frame | None]:
+        """Frames as they come, until it has ended; None after each `quiet` seconds without one."""
+        ...
+
+    def so_far(self) -> tuple[float, int]:
+        """Seconds and nano-units until now."""
+        ...
+
+    async def bill(self) -> Bill:
+        """What it came to, once it is settled or after a moment."""
+        ...
+
+
 class Desk(Protocol):
     """All that a dialect may ask for. Rows are those of `runs.view`; errors are Kinora's."""
 
@@ -128,6 +194,13 @@ class Desk(Protocol):
 
     async def offer(self, name: str) -> Offer:
         """The offer of a name or an alias. Raises InvalidInput, NotFound."""
+        ...
+
+    async def session(self, admission: Admission, most: int) -> Live:
+        """Begin a session: hold its first slice, and have a worker take it up.
+
+        most: prompts that may wait. Raises the errors of `runs.submit.refusal`, Busy.
+        """
         ...
 
     async def bound(self, quote_id: UUID, team_id: UUID) -> Bound | None: ...

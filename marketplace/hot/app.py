@@ -11,7 +11,7 @@ from marketplace.dialects import fal, huggingface, native, native_files, openai,
 from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
 from marketplace.dialects.routing import Router
 from marketplace.errors import Busy, KinoraError, Unavailable
-from marketplace.hot import sockets, wire
+from marketplace.hot import door, sockets, wire
 from marketplace.hot.desk import HotDesk
 from marketplace.hot.routes import Surfaces, prefixes
 from marketplace.hot.wire import Receive, Scope, Send
@@ -34,6 +34,7 @@ SURFACES = (
     replicate.SURFACE,
     openai.SURFACE,
     huggingface.SURFACE,
+    door.SURFACE,
     HEALTH,
 )
 PREFIXES = prefixes(SURFACES)

@@ -39,6 +39,7 @@ WITH found AS (
 )
 SELECT found.id, found.team_id, found.scopes::text FROM found
 """
+WORKER_SQL = "SELECT name FROM fleet_worker WHERE digest = %s AND revoked_at IS NULL"
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -79,6 +80,7 @@ class Cache:
         self.database = database
         self.keys: Memory[bytes, Caller | None] = Memory(self.find_key)
         self.holders: Memory[UUID, Caller | None] = Memory(self.find_holder)
+        self.workers: Memory[bytes, str | None] = Memory(self.find_worker)
         self.sale: Memory[str, Mapping[str, Offer]] = Memory(self.find_offers)
         self.aliases: Memory[str, Mapping[str, str]] = Memory(self.find_aliases)
         self.counts: Memory[str, Mapping[str, int]] = Memory(self.find_counts, SLOW)
@@ -95,6 +97,12 @@ class Cache:
             return caller
         raise NotAuthenticated("The key of this token is not valid any more.")
 
+    async def worker(self, digest: bytes) -> str:
+        """The name of the worker whose token has this digest."""
+        if name := await self.workers.get(digest):
+            return name
+        raise NotAuthenticated("A worker's token is needed.")
+
     async def offers(self) -> Mapping[str, Offer]:
         return await self.sale.get("")
 
@@ -105,6 +113,10 @@ class Cache:
     async def find_holder(self, key_id: UUID) -> Caller | None:
         rows = await self.database.rows(KEY_SQL.format(named="id"), [key_id])
         return caller_of(*rows[0]) if rows else None
+
+    async def find_worker(self, digest: bytes) -> str | None:
+        rows = await self.database.rows(WORKER_SQL, [digest])
+        return str(rows[0][0]) if rows else None
 
     async def find_offers(self, _all: str) -> Mapping[str, Offer]:
         return by_name(read(text) for (text,) in await self.database.rows(OFFERS_SQL))

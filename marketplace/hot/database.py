@@ -5,12 +5,12 @@ database answers or the caller's patience ends, so callers give only what repeat
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection as django_connection
 from psycopg import AsyncConnection, OperationalError
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row, tuple_row
 
 from marketplace.errors import database_away
 from marketplace.sql import BY_KEY_OPTIONS
@@ -19,6 +19,7 @@ PATIENCE = 4.0  # seconds; after them a caller is told to come back
 PAUSE = 0.1  # seconds between two tries
 CONNECTIONS = 10
 
+Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
 Connection = AsyncConnection[TupleRow]
 
 
@@ -31,25 +32,33 @@ class Database:
 
     async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[TupleRow]:
         """What `sql` gives. Raises Unavailable where the database is away."""
+        return await self.patient((sql, values), tuple_row)
+
+    async def table(self, statement: Statement) -> list[dict[str, Any]]:
+        """What a statement of another room gives, by column. Raises as `rows`."""
+        return await self.patient(statement, dict_row)
+
+    async def patient(self, statement: Statement, shape: Any) -> list[Any]:
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self.persistent(sql, values)
+                return await self.persistent(statement, shape)
         except TimeoutError:
             raise database_away() from None
 
-    async def persistent(self, sql: str, values: Sequence[Any]) -> list[TupleRow]:
+    async def persistent(self, statement: Statement, shape: Any) -> list[Any]:
         while True:
             try:
-                return await self.once(sql, values)
+                return await self.once(statement, shape)
             except OperationalError:  # cut off, starting up, or chosen as a deadlock's victim
                 await self.close()
                 await asyncio.sleep(PAUSE)
 
-    async def once(self, sql: str, values: Sequence[Any]) -> list[TupleRow]:
+    async def once(self, statement: Statement, shape: Any) -> list[Any]:
         async with self.slots:
             connection = self.idle.pop() if self.idle else await connect()
             try:
-                found = await (await connection.execute(sql, values)).fetchall()
+                cursor = await connection.cursor(row_factory=shape).execute(*statement)
+                found = await cursor.fetchall()
             except BaseException:  # also a caller that left: its answer is still under way
                 await connection.close()
                 raise

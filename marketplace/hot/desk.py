@@ -1,6 +1,7 @@
 """The desk that dialects ask: keys, offers, admission, runs, over the hot path's own means."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +10,8 @@ from django.conf import settings
 
 from marketplace import ids
 from marketplace.access.authorise import Scope, authorise
-from marketplace.dialects.contract import Admitted, Caller, Request, Row, Trail
-from marketplace.errors import KinoraError
+from marketplace.dialects.contract import Admitted, Caller, Live, Request, Row, Trail
+from marketplace.errors import BudgetExceeded, InsufficientBalance, KinoraError
 from marketplace.hot.batch import Answer, Batch
 from marketplace.hot.cache import Cache, Memory
 from marketplace.hot.database import Database
@@ -18,6 +19,7 @@ from marketplace.hot.hints import Hints
 from marketplace.hot.losses import Losses
 from marketplace.hot.rate import Limiter, Rate
 from marketplace.hot.reading import Reading
+from marketplace.hot.sessions import Sessions
 from marketplace.hot.watch import Watch
 from marketplace.media.shelf import Shelf
 from marketplace.metering import binding
@@ -25,6 +27,7 @@ from marketplace.metering.binding import BOUND_SQL, Bound
 from marketplace.metering.file_inputs import pending
 from marketplace.metering.offer import Offer, named
 from marketplace.runs.receipt import MONEY_SQL
+from marketplace.runs.sessions import first_slices
 from marketplace.runs.submit import Admission, bring, refusal, to_item
 from marketplace.runs.view import MANY_RUNS_SQL, RUN_SQL, read
 from marketplace.webhooks.secrets import TEAM_GENERATION_SQL, team_secret
@@ -68,9 +71,11 @@ class HotDesk:
         self.files = Shelf(self.database.rows)
         self.watch = Watch(self.database)
         self.places: Memory[UUID, int] = Memory(self.count_ahead)
+        self.sessions = Sessions(self.database)
         self.reading: Reading[UUID, Row] = Reading(self.read_runs)
 
     async def close(self) -> None:
+        await self.sessions.close()
         await self.watch.close()
         await self.hints.close()
         await self.database.close()
@@ -138,6 +143,21 @@ class HotDesk:
         if answer.run_id == admission.run_id:  # also where a call was repeated after a lost answer
             return Admitted(fresh_row(admission, item, answer), replayed=False)
         return Admitted(await self.run(answer.run_id) or {}, replayed=True)
+
+    async def session(self, admission: Admission, most: int) -> Live:
+        """Tries ever shorter first slices, down to a second."""
+        self.sessions.room()
+        slices = first_slices(admission)
+        for amount in slices:
+            admission = replace(admission, slice=amount)
+            try:
+                row = (await self.admit(admission, Trail())).row
+            except (InsufficientBalance, BudgetExceeded):
+                if amount == slices[-1]:
+                    raise
+            else:
+                return self.sessions.begin(admission, row, most)
+        raise AssertionError("a session has a first slice")
 
     async def brought_before(self, admission: Admission) -> Row | None:
         """The run of this idempotency key, if it differs in nothing but its files."""
@@ -247,7 +267,7 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "hold_state": "open",
         "currency": offer.currency,
         "quoted": admission.quoted,
-        "held": admission.quoted,
+        "held": admission.held,
         "captured": 0,
         "price_version": admission.price_version,
         "outputs": None,
