@@ -1,4 +1,4 @@
-"""Price, Quote, MeterEvent. A published price is never edited, only superseded."""
+"""Price, Tariff, Quote, MeterEvent. A published price is never edited, only superseded."""
 
 from typing import ClassVar
 
@@ -11,27 +11,37 @@ from marketplace.accounts.models import Team
 from marketplace.catalog.models import Release
 
 
-class Price(models.Model):
-    """A version of what a release costs, from an instant on.
+class Versioned(models.Model):
+    """What a release costs, from an instant on; a later version supersedes it.
 
     lines: [{"unit": "image", "unit_price": "0.002"}]; unit prices are decimals in major units.
-    segment: whom it is for, see `segments.py`; each has its own version numbers.
-    policy: outcome → rule (`outcomes.py`); frozen with the lines, so a run keeps both.
     A trigger refuses edits; only `effective_to` may be set, once.
     """
 
-    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="prices")
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="%(class)ss")
     version = models.PositiveIntegerField()
     currency = models.CharField(max_length=3, default="USD")
+    lines = models.JSONField()
+    effective_from = models.DateTimeField()
+    effective_to = models.DateTimeField(null=True, blank=True)
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+
+class Price(Versioned):
+    """What customers pay.
+
+    segment: whom it is for, see `segments.py`; each has its own version numbers.
+    policy: outcome → rule (`outcomes.py`); frozen with the lines, so a run keeps both.
+    """
+
     segment = models.CharField(
         max_length=60, default="list", help_text="list, team:<uuid>, window:<id>"
     )
     digest = models.CharField(max_length=64, default="", help_text="hex SHA-256 of what it says")
-    lines = models.JSONField()
     policy = models.JSONField(default=dict, help_text="Outcome → what is charged.")
-    effective_from = models.DateTimeField()
-    effective_to = models.DateTimeField(null=True, blank=True)
-    published_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -75,20 +85,10 @@ class PriceDraft(models.Model):
         return f"Draft of {self.release}, {self.segment}"
 
 
-class Tariff(models.Model):
-    """A version of what a release costs us, from an instant on; never shown to customers.
+class Tariff(Versioned):
+    """What we pay; never shown to customers. policy: outcome → rule (`tariff.py`)."""
 
-    lines: as of a price. policy: outcome → rule (`tariff.py`). Guarded as a price is.
-    """
-
-    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="tariffs")
-    version = models.PositiveIntegerField()
-    currency = models.CharField(max_length=3, default="USD")
-    lines = models.JSONField()
     policy = models.JSONField(help_text="Outcome → what we owe.")
-    effective_from = models.DateTimeField()
-    effective_to = models.DateTimeField(null=True, blank=True)
-    published_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints: ClassVar = [
