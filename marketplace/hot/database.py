@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db import connection as django_connection
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow, dict_row, tuple_row
 
+from marketplace.channel import where
 from marketplace.errors import database_away
 from marketplace.sql import BY_KEY_OPTIONS
 
@@ -74,16 +74,5 @@ class Database:
 
 async def connect() -> Connection:
     """A connection to Django's own database."""
-    known = django_connection.settings_dict
-    return await AsyncConnection.connect(
-        dbname=known["NAME"],
-        user=known["USER"],
-        password=known["PASSWORD"],
-        host=known["HOST"],
-        port=known["PORT"],
-        autocommit=True,
-        prepare_threshold=2,
-        connect_timeout=3,
-        application_name="kinora-hot",
-        options=f"-c timezone=UTC -c statement_timeout={int(PATIENCE * 1000)} {BY_KEY_OPTIONS}",
-    )
+    known = where("hot", int(PATIENCE * 1000), BY_KEY_OPTIONS)
+    return await AsyncConnection.connect(**known, autocommit=True, prepare_threshold=2)

@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
+from marketplace.channel import where
 from marketplace.sql import BY_KEY_OPTIONS
 
 Statement = tuple[str, Sequence[Any] | Mapping[str, Any]]
@@ -78,15 +79,5 @@ async def quick_json(connection: AsyncConnection[DictRow]) -> None:
 
 
 def parameters() -> dict[str, Any]:
-    """Django's own database, as libpq names it."""
-    known = django_connection.settings_dict
-    return {
-        "dbname": known["NAME"],
-        "user": known["USER"],
-        "password": known["PASSWORD"],
-        "host": known["HOST"],
-        "port": known["PORT"],
-        "connect_timeout": 3,
-        "application_name": "kinora-supplier",
-        "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_MS} {BY_KEY_OPTIONS}",
-    }
+    """Of the supplier's connections, as libpq names them."""
+    return where("supplier", STATEMENT_MS, BY_KEY_OPTIONS)

@@ -6,11 +6,9 @@ import os
 from contextlib import suppress
 from threading import Thread
 
-import psycopg
 import uvloop
-from psycopg import AsyncConnection
 
-from marketplace.runs.connections import parameters
+from marketplace.channel import listen
 from marketplace.runs.deliver import deliver
 from marketplace.webhooks.courier import Courier
 from marketplace.webhooks.queue import LEASE
@@ -18,7 +16,6 @@ from marketplace.webhooks.queue import LEASE
 log = logging.getLogger(__name__)
 
 CHANNEL = "kinora_runs"  # settle.sql
-PAUSE = 1.0  # seconds before it listens again
 
 
 class Deliverer:
@@ -53,26 +50,7 @@ class Deliverer:
         self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver, self.lease)
         if self.stopping:
             return
-        listening = asyncio.create_task(self.listen())
+        listening = asyncio.create_task(listen(CHANNEL, self.courier.wake, name="deliverer"))
         await self.courier.live()
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-
-    async def listen(self) -> None:
-        """Wake the courier with each notification. Missing one costs a tick."""
-        while True:
-            try:
-                await self.hear()
-            except (psycopg.Error, OSError) as fault:
-                log.info("not listening: %s", fault)
-            await asyncio.sleep(PAUSE)
-
-    async def hear(self) -> None:
-        known = parameters() | {"application_name": "kinora-deliverer", "autocommit": True}
-        connection = await AsyncConnection.connect(**known)
-        try:
-            await connection.execute(f"LISTEN {CHANNEL}")
-            async for _ in connection.notifies():
-                self.courier.wake()
-        finally:
-            await connection.close()

@@ -42,6 +42,7 @@ async def hears(*, told: bool) -> bool:
     ears = Ears()
     ears.open()
     try:
+        await ears.rest(20)  # that it has begun to listen
         for _ in range(100 if told else 10):
             if told:
                 await asyncio.to_thread(tell)
