@@ -7,11 +7,10 @@ multiples of 16, and on constants, exactly as a launch would specialise it.
 from __future__ import annotations
 
 import re
-import subprocess
-import tempfile
+import struct
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,8 @@ from inference.kernels.language import Launch
 
 HOPPER = ("cuda", 90, 32)
 SHARED_LIMIT = 227 * 1024  # bytes of one block on sm_90
+REGISTERS, FRAME = 0x2F, 0x11  # attributes of a kernel in its .nv.info
+INSTRUCTION = 16  # bytes of one
 ALIGNED = [["tt.divisibility", 16]]
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16",
          torch.float8_e4m3fn: "fp8e4nv"}  # fmt: skip
@@ -88,26 +89,40 @@ def compiled(launch: Launch) -> Compiled:
 
     options = {"num_warps": launch.warps, "enable_fp_fusion": False}
     kernel = triton.compile(source(launch), target=GPUTarget(*HOPPER), options=options)
-    usage = inspected(kernel.asm["cubin"], "-res-usage")
-    code = inspected(kernel.asm["cubin"], "-sass")
+    attributes, code = machine(kernel.asm["cubin"])
     return Compiled(
         name=f"{launch.kernel.fn.__module__.rpartition('.')[2]}.{launch.kernel.fn.__name__}",
         shared=kernel.metadata.shared,
-        registers=int(re.findall(r"REG:(\d+)", usage)[-1]),
-        stack=int(re.findall(r"STACK:(\d+)", usage)[-1]),
-        instructions=len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/", code, re.MULTILINE)),
+        registers=attributes[REGISTERS],
+        stack=attributes[FRAME],
+        instructions=code // INSTRUCTION,
         accesses=Counter(re.findall(r"(?:ld|st)\.global[.\w]*", kernel.asm["ptx"])),
     )
 
 
-def inspected(cubin: bytes, what: str) -> str:
-    """Say what NVIDIA's own tool, which Triton ships, finds in machine code."""
-    import triton
+def machine(cubin: bytes) -> tuple[dict[int, int], int]:
+    """What an ELF file of NVIDIA's tells of its one kernel: attributes, and bytes of code."""
+    start, count, names = (
+        *struct.unpack_from("<Q", cubin, 40),
+        *struct.unpack_from("<HH", cubin, 60),
+    )
+    headers = [struct.unpack_from("<IIQQQQ", cubin, start + 64 * i) for i in range(count)]
+    attributes: dict[int, int] = {}
+    code = 0
+    for name, _, _, _, offset, size in headers:
+        label = cubin[headers[names][4] + name :].split(b"\0", 1)[0]
+        if label == b".nv.info":
+            attributes |= dict(attributes_of(cubin[offset : offset + size]))
+        elif label.startswith(b".text."):
+            code = size
+    return attributes, code
 
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        return subprocess.run(
-            [tool, what, file.name], capture_output=True, text=True, check=True
-        ).stdout
+
+def attributes_of(section: bytes) -> Iterator[tuple[int, int]]:
+    """Attributes with a value for a function: (format 4, attribute, 8, function, value)."""
+    at = 0
+    while at < len(section):
+        form, attribute, size = struct.unpack_from("<BBH", section, at)
+        if form == 4 and size == 8:
+            yield attribute, struct.unpack_from("<II", section, at + 4)[1]
+        at += 4 + (size if form == 4 else 0)

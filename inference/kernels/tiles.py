@@ -7,6 +7,9 @@ and prints what belongs into the file.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -39,9 +42,31 @@ def gpu() -> str:
     return next((name for name in names if name in shipped()), FALLBACK)
 
 
-@cache
+_tried: ContextVar[tuple[Tile, set[tuple[str, int]]] | None] = ContextVar("tried", default=None)
+
+
+@contextmanager
+def trying(one: Tile) -> Iterator[set[tuple[str, int]]]:
+    """Answer every question inside with `one`; collects what was asked: (template, width)."""
+    asked: set[tuple[str, int]] = set()
+    token = _tried.set((one, asked))
+    try:
+        yield asked
+    finally:
+        _tried.reset(token)
+
+
 def tile(template: str, width: int) -> Tile:
-    """The tile for rows of `width` numbers: the entry of the nearest width not below it."""
+    """The tile for rows of `width` numbers."""
+    if tried := _tried.get():
+        tried[1].add((template, width))
+        return tried[0]
+    return kept(template, width)
+
+
+@cache
+def kept(template: str, width: int) -> Tile:
+    """The file's entry of the nearest width that is not below it."""
     entries = {int(most): entry for most, entry in shipped()[gpu()][template].items()}
     fitting = [most for most in entries if most >= width]
     entry = entries[min(fitting) if fitting else max(entries)]
