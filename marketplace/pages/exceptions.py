@@ -9,7 +9,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -27,8 +26,8 @@ from marketplace.runs import claim
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.models import Decision, RefundRequest, Run
 from marketplace.runs.receipt import receipt
-from marketplace.runs.refunds import grant, left, refuse, working_days
-from marketplace.runs.review import cost, decide
+from marketplace.runs.refunds import grant, left, refuse
+from marketplace.runs.review import answer_by, cost, decide, ended_at
 
 SHOWN = 200
 DECIDED = 10
@@ -76,7 +75,7 @@ def reviews(run_id: UUID | None = None) -> list[Waiting]:
     found = (holds.filter(run_id=run_id) if run_id else holds)[:SHOWN]
     by_id = {hold.run_id: hold for hold in found}
     return [
-        Waiting(run, by_id[run.id], None, answer_by(run.finished_at or run.created_at))
+        Waiting(run, by_id[run.id], None, answer_by(ended_at(run)))
         for run in whole(Run.objects.filter(id__in=by_id))
     ]
 
@@ -94,10 +93,6 @@ def requests(run_id: UUID | None = None) -> list[Waiting]:
 
 def whole(found: Any) -> Any:
     return found.select_related("team", "release__model__lab")
-
-
-def answer_by(start: datetime) -> datetime:
-    return working_days(start, settings.REFUND_WORKING_DAYS)
 
 
 @staff_page

@@ -1,6 +1,6 @@
 """A team's runs: the list, one run with its receipt, the part of it that lives, a cancel."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -26,6 +26,7 @@ from marketplace.runs import stream_ticket
 from marketplace.runs.models import Progress, RefundRequest, Run
 from marketplace.runs.receipt import receipt
 from marketplace.runs.refunds import ask
+from marketplace.runs.review import answer_by
 from marketplace.runs.view import links
 from marketplace.webhooks.models import Delivery
 
@@ -147,9 +148,17 @@ def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         "entries_sum": sum(entry["amount"]["nano"] for entry in shown["entries"]),
         "told": told(run_id, team_id),
         "reasons": REASONS.items(),
+        "answer_by": answer_due(shown),
         "may_ask": refundable(shown),
         "again": urlencode(shown["inputs"]),
     }
+
+
+def answer_due(shown: dict[str, Any]) -> datetime | None:
+    """Until when a person decides about the charge; None where nobody has to."""
+    if shown["cost"]["state"] != "in_review" or not shown["finished_at"]:
+        return None
+    return answer_by(datetime.fromisoformat(str(shown["finished_at"])))
 
 
 def told(run_id: UUID, team_id: UUID) -> QuerySet[Delivery]:

@@ -1,15 +1,21 @@
 """Runs whose witnesses disagreed: what waits for an admin, and the admin's decision.
 
 The customer has the output already; the hold stays as it was. A decision names what is charged in
-units, so that the receipt's arithmetic holds, and never exceeds the hold.
+units, so that the receipt's arithmetic holds, and never exceeds the hold. What nobody decides in
+time is not charged: a disagreement between witnesses is not the customer's to wait for.
 """
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.postgres.functions import TransactionNow
 from django.db import transaction
+from django.utils import timezone
 
 from marketplace.accounts.models import User
 from marketplace.errors import Conflict, InvalidInput, NotFound
@@ -21,7 +27,10 @@ from marketplace.metering.quote import counted_units, priced_lines, total
 from marketplace.money import Money
 from marketplace.runs import claim
 from marketplace.runs.connections import Row, rows
-from marketplace.runs.models import Decision
+from marketplace.runs.models import Decision, Run
+from marketplace.runs.refunds import working_days
+
+log = logging.getLogger(__name__)
 
 WAITING_SQL = """
     SELECT h.run_id, h.amount AS held, h.currency, b.slug || '/' || m.slug AS model,
@@ -33,6 +42,32 @@ WAITING_SQL = """
       JOIN catalog_lab b ON b.id = m.lab_id
       LEFT JOIN metering_meterevent e ON e.run_id = h.run_id
      WHERE h.state = 'in_review' ORDER BY h.created_at, e.unit"""
+
+LATE = "We did not look at it in time, so nothing was charged."
+
+
+def answer_by(ended: datetime) -> datetime:
+    """Until when a person decides about a run that ended then."""
+    return working_days(ended, settings.REFUND_WORKING_DAYS)
+
+
+def overdue() -> int:
+    """Void the holds that nobody decided about in time. Gives how many: should be 0."""
+    now = timezone.now()
+    in_review = Hold.objects.filter(state=Hold.State.IN_REVIEW).values("run_id")
+    ended = Run.objects.filter(
+        id__in=in_review, finished_at__lt=now - timedelta(days=settings.REFUND_WORKING_DAYS)
+    )
+    late = [run for run in ended.order_by("finished_at")[:200] if answer_by(ended_at(run)) < now]
+    for run in late:
+        log.error("nobody decided about %s in time: it is not charged", run.public_id)
+        with suppress(Conflict):  # somebody was quicker
+            decide(run=run.id, charged={}, words=LATE, why="overdue")
+    return len(late)
+
+
+def ended_at(run: Run) -> datetime:
+    return run.finished_at or run.created_at
 
 
 def waiting() -> list[Row]:

@@ -13,7 +13,7 @@ from marketplace.ledger import capture
 from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
 from marketplace.media import retention, store
-from marketplace.runs import claim, hint, pace, refunds, usage
+from marketplace.runs import claim, hint, pace, refunds, review, usage
 from marketplace.runs.connections import rows
 from marketplace.runs.deliver import deliver
 from marketplace.runs.forget import forget
@@ -146,6 +146,7 @@ SELDOM: dict[str, Callable[[], int]] = {
     "progress of ended runs": old_progress,
     "expired outputs": expired_outputs,
     "overdue refund requests": refunds.overdue,
+    "overdue reviews": review.overdue,
     "webhook deliveries forgotten": tidy.forget_old,
     "disabled endpoints told of": tidy.tell_of_disabled,
     "forgotten runs": forget,

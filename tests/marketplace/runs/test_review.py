@@ -1,12 +1,13 @@
 """An admin decides what a run is charged whose witnesses disagreed."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 
 from marketplace import ids
@@ -15,11 +16,14 @@ from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger.balance import balance
 from marketplace.ledger.refund import refund
 from marketplace.metering.models import MeterEvent
+from marketplace.runs import review
+from marketplace.runs.models import Decision, Run
 from marketplace.runs.receipt import receipt
 from marketplace.runs.review import decide, waiting
 from marketplace.runs.usage import Wish, usage
 from tests.conftest import Person
 from tests.lab import Lab
+from tests.marketplace.pages.test_pages import logged_in
 from tests.marketplace.supply import SMALL, admit, closed, ended, supplying
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,3 +102,34 @@ def test_an_admin_decides_from_the_command_line(
     call_command("review", name, "--charge", "image=1")
     assert capsys.readouterr().out == f"{name}  $0.002 USD captured\n"
     assert MeterEvent.objects.get().quantity == 1
+
+
+def test_what_nobody_decides_in_time_is_not_charged(disputed: UUID, ada: Person) -> None:
+    assert review.overdue() == 0
+    assert closed(disputed) == ("in_review", 0)
+    week = timezone.now() - timedelta(days=7)
+    Run.objects.filter(id=disputed).update(finished_at=week)
+    assert (review.overdue(), review.overdue()) == (1, 0)
+    assert closed(disputed) == ("voided", 0)
+    assert balance(ada.team.id).available == 5_000_000_000
+    [told] = receipt(disputed, ada.team.id)["decisions"]
+    assert (told["act"], told["words"]) == ("void", review.LATE)
+    decision = Decision.objects.get()
+    assert (decision.user, decision.why) == (None, "overdue")
+
+
+def test_a_weekend_is_no_time_to_decide(disputed: UUID) -> None:
+    """Friday noon is answered by Wednesday noon, five days later."""
+    friday = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    assert review.answer_by(friday) == friday + timedelta(days=5)
+
+
+def test_the_runs_page_says_until_when_a_person_decides(disputed: UUID, ada: Person) -> None:
+    page = logged_in(ada)
+    path = reverse("run", args=[ids.public("run", disputed)])
+    shown = page.get(path).content.decode()
+    due = review.answer_by(Run.objects.get(id=disputed).finished_at or timezone.now())
+    assert "without one you are not charged" in shown
+    assert due.isoformat() in shown
+    decide(run=disputed, charged={})
+    assert "without one you are not charged" not in page.get(path).content.decode()
