@@ -49,6 +49,25 @@ async def listen(channel: str, told: Callable[[], None], *, name: str) -> None:
         await asyncio.sleep(PAUSE)
 
 
+async def present(kind: str, worker: str) -> None:
+    """Hold a lock that says that a worker lives, for ever; cancel it to end it.
+
+    The server lets go of it as soon as the session ends, also when the process is killed. kind: the
+    table whose rows say who has them. Shared, so that a session that is cut off hinders no new one.
+    """
+    sql = "SELECT pg_advisory_lock_shared(%s::regclass::oid::int, hashtext(%s))"
+    while True:
+        try:
+            connection = await AsyncConnection.connect(**where("presence"), autocommit=True)
+            async with connection:
+                await connection.execute(sql, [kind, worker])
+                async for _ in connection.notifies():  # none: this ends with the session
+                    pass
+        except (Error, OSError) as fault:
+            log.info("%s is not seen: %s", worker, fault)
+        await asyncio.sleep(PAUSE)
+
+
 async def hear(channel: str, told: Callable[[], None], name: str) -> None:
     connection = await AsyncConnection.connect(**where(name), autocommit=True)
     try:

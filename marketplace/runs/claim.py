@@ -14,6 +14,8 @@ from psycopg.types.json import Jsonb
 from marketplace.runs.connections import Statement
 
 LEASE = f"{settings.LEASE_SECONDS} s"
+SILENT_SECONDS = 6  # more than two renewals of a supplier
+REST = f"{settings.LEASE_SECONDS - SILENT_SECONDS} s"
 CASE_SQL = """
     SELECT r.id AS run_id, r.state, r.attempt, r.cancel_requested_at IS NOT NULL AS cancel,
            r.inputs, b.slug || '/' || m.slug AS model, l.version, l.adapter, l.target,
@@ -115,4 +117,12 @@ def take_back_lapsed() -> Statement:
     return (
         "SELECT run_id, attempt, exhausted FROM requeue_runs(NULL, 0, %s)",
         [settings.MAX_ATTEMPTS],
+    )
+
+
+def take_back_silent() -> Statement:
+    """Give up the attempts of suppliers that are gone, before their leases pass: as above."""
+    return (
+        "SELECT run_id, attempt, exhausted FROM requeue_silent_runs(%s::interval, %s)",
+        [REST, settings.MAX_ATTEMPTS],
     )

@@ -108,6 +108,43 @@ RETURNS boolean LANGUAGE sql AS $$
     SELECT EXISTS (SELECT 1 FROM kept);
 $$;
 
+-- Whether a supplier holds the lock that its session ends with, however it ends (`channel.py`).
+CREATE OR REPLACE FUNCTION is_present(p_worker text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+         WHERE l.locktype = 'advisory' AND d.datname = current_database() AND l.granted
+           AND l.classid = 'runs_run'::regclass AND l.objsubid = 2
+           AND l.objid::bigint = hashtext(p_worker)::bigint & 4294967295);
+$$;
+
+-- Make runs claimable again whose supplier is gone, without waiting for its lease: its session has
+-- ended and it has renewed nothing for so long that less than `p_rest` of the lease is left. Either
+-- alone means nothing: a session may be cut off, a renewal may be late. A server that has just
+-- come up has seen neither and waits. Workers behind HTTPS have no session, only their lease.
+CREATE OR REPLACE FUNCTION requeue_silent_runs(p_rest interval, p_most int)
+RETURNS TABLE (run_id uuid, attempt int, exhausted boolean) LANGUAGE plpgsql AS $$
+DECLARE
+    gone text[];
+    silent record;
+BEGIN
+    IF pg_postmaster_start_time() > now() - interval '15 s' THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(w.worker) INTO gone FROM (
+        SELECT DISTINCT r.worker FROM runs_run r
+         WHERE r.state = 'running' AND r.lease_until < now() + p_rest
+           AND starts_with(r.worker, r.queue || '@')) w
+     WHERE NOT is_present(w.worker);
+    FOR silent IN
+        SELECT r.id, r.attempt FROM runs_run r
+         WHERE r.state = 'running' AND r.lease_until < now() + p_rest AND r.worker = ANY (gone)
+         ORDER BY r.id LIMIT 500 FOR UPDATE SKIP LOCKED
+    LOOP
+        RETURN QUERY SELECT q.run_id, q.attempt, q.exhausted
+                       FROM requeue_runs(silent.id, silent.attempt, p_most) AS q;
+    END LOOP;
+END $$;
+
 -- Make runs claimable again whose lease has passed (p_run NULL), or one whose worker gave it up.
 -- Runs out of attempts are returned with `exhausted`, still running: the caller settles them.
 CREATE OR REPLACE FUNCTION requeue_runs(p_run uuid, p_attempt int, p_most int)

@@ -51,7 +51,7 @@ PROGRESS_SQL = """
 
 def lapsed_leases() -> int:
     """Make runs claimable again whose worker went silent, and end those that had their chances."""
-    taken = rows(claim.take_back_lapsed())
+    taken = rows(claim.take_back_lapsed()) + rows(claim.take_back_silent())
     spent = {row["run_id"]: row["attempt"] for row in taken if row["exhausted"]}
     if spent:
         known = rows(claim.cases(spent))
