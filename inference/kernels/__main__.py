@@ -1,8 +1,9 @@
 """What each kernel is worth: `python -m inference.kernels [name …]`.
 
 Compares every template with eager at the families' real sizes: bits, errors against fp32, time,
-GB/s and their share of a plain copy. `--compiled` shows what sm_90 would run and needs no GPU;
-`--search` times tiles and prints what belongs into tiles.json. One JSON line ends the report.
+GB/s and their share of a plain copy; then one layer in fp8, which is approximate. `--compiled`
+shows what sm_90 would run and needs no GPU; `--search` times tiles and prints what belongs into
+tiles.json. One JSON line ends the report.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from inference.kernels import tiles
 from inference.kernels.fused import FUSED
 from inference.kernels.language import watched
-from inference.kernels.measuring import Row, copied, milliseconds, row
-from inference.kernels.specimens import SPECIMENS, Draw, Specimen
+from inference.kernels.measuring import Row, copied, linear, milliseconds, row
+from inference.kernels.specimens import APPROXIMATE, FLUX, SPECIMENS, Draw, Specimen
 
 Say = Callable[[str], object]
 TILES = [tiles.Tile(*one) for one in product((1, 2, 4, 8), (2, 4, 8, 16))]
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str], say: Say = lambda line: sys.stdout.write(line
         parser.error(f"no template is called {unknown[0]}; there are {', '.join(FUSED)}")
     specimens = [one for one in SPECIMENS if not chosen.names or one.template in chosen.names]
     if chosen.compiled:
-        show_compiled(specimens, say)
+        show_compiled([*specimens, *(() if chosen.names else APPROXIMATE)], say)
     elif chosen.search:
         search(specimens, say)
     else:
@@ -55,7 +56,10 @@ def compare(specimens: Sequence[Specimen], say: Say) -> None:
     for specimen in specimens:
         rows.append(row(specimen, Draw("cuda" if gpu else "cpu")))
         say(line(rows[-1], limit))
-    say(json.dumps({"copy": limit, "torch": torch.__version__, "rows": list(map(asdict, rows))}))
+    fp8 = linear(FLUX if gpu else FLUX.shrunk(), Draw("cuda" if gpu else "cpu"))
+    say("FLUX linear, E2: " + ", ".join(f"{name} {value:.3f}" for name, value in fp8.items()))
+    report = {"copy": limit, "torch": torch.__version__, "rows": [asdict(one) for one in rows]}
+    say(json.dumps(report | {"fp8": fp8}))
 
 
 def line(one: Row, limit: float) -> str:

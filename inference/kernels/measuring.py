@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from inference.kernels.comparing import each, error, same_bits, widened
+from inference.kernels.fp8 import linear_fp8, quantize
 from inference.kernels.fused import FUSED, refused
 from inference.kernels.language import rounding
-from inference.kernels.specimens import Draw, Specimen
+from inference.kernels.specimens import Draw, Size, Specimen
 
 CACHE = 256 * 2**20  # bytes that leave nothing of a call's inputs in L2
 REPEATS = 20
@@ -72,6 +74,23 @@ def row(specimen: Specimen, draw: Draw) -> Row:
         inside_error=error(inside, truth),
         refused=refused.total() > before or not gpu,
     )
+
+
+def linear(size: Size, draw: Draw) -> dict[str, float]:
+    """An MLP's first layer in `draw.dtype` and in fp8: milliseconds, and fp8's relative error."""
+    gpu, make = draw.device != "cpu", draw.maker()
+    x, bias = make(1, size.image, size.width), make(size.inner)
+    weight = make(size.inner, size.width, spread=size.width**-0.5)
+    quantized, small = quantize.op(x), quantize.op(weight)
+    exact = functional.linear(x.float(), weight.float(), bias.float())
+    return {
+        "plain_ms": milliseconds(lambda: functional.linear(x, weight, bias), gpu=gpu),
+        "quantize_ms": milliseconds(lambda: quantize.op(x), gpu=gpu),
+        "fp8_ms": milliseconds(
+            lambda: linear_fp8.op(*quantized, *small, bias, draw.dtype), gpu=gpu
+        ),
+        "fp8_error": error(linear_fp8.op(*quantized, *small, bias, draw.dtype), exact),
+    }
 
 
 def moved(values: Any) -> int:

@@ -294,3 +294,9 @@ SPECIMENS = [
         "VAE group norm", "group_norm_silu", pixels(1024), partial(grouped, last=True, channels=128)
     ),
 ]
+
+APPROXIMATE = [
+    Specimen("FLUX modulate to fp8", "modulate_fp8", FLUX, modulate_layer),
+    Specimen("Wan modulate to fp8", "modulate_fp8", WAN, modulate_fp32),
+    Specimen("FLUX MLP to fp8", "quantize", FLUX, lambda s, make, _: (make(1, s.image, s.inner),)),
+]

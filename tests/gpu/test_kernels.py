@@ -10,11 +10,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.kernels.comparing import differing, each, errors, same_bits
+from inference.kernels.comparing import differing, each, error, errors, same_bits
 from inference.kernels.contract import Exactness
+from inference.kernels.fp8 import linear_fp8, quantize
 from inference.kernels.fused import FUSED, refused
 from inference.kernels.language import rounding
-from inference.kernels.specimens import SPECIMENS, Draw, Specimen
+from inference.kernels.specimens import APPROXIMATE, SPECIMENS, Draw, Specimen
 
 pytestmark = [
     pytest.mark.gpu,
@@ -61,3 +62,22 @@ def test_a_kernel_can_be_captured_into_a_graph(specimen: Specimen) -> None:
     graph.replay()
     torch.cuda.synchronize()
     assert all(map(same_bits, results, wanted))
+
+
+@pytest.mark.parametrize("specimen", APPROXIMATE, ids=lambda one: one.name)
+def test_rows_are_quantised_as_the_reference_does(specimen: Specimen) -> None:
+    fused, given = FUSED[specimen.template], specimen.arguments(Draw("cuda"))
+    (got, scale), (wanted, wanted_scale) = (
+        fused.template.op(*given),
+        fused.template.reference(*given),
+    )
+    assert differing(scale, wanted_scale) <= 0.01
+    assert differing(got.view(torch.uint8), wanted.view(torch.uint8)) <= 0.01
+
+
+def test_a_product_in_fp8_is_a_few_percent_from_the_truth() -> None:
+    make = Draw("cuda").maker()
+    x, weight, bias = make(1, 512, 3072), make(12288, 3072, spread=0.02), make(12288)
+    product = linear_fp8.op(*quantize.op(x), *quantize.op(weight), bias, torch.bfloat16)
+    truth = torch.nn.functional.linear(x.float(), weight.float(), bias.float())
+    assert error(product, truth) < 0.04

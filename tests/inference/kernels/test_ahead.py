@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+import inference.kernels.fp8  # noqa: F401 - its kernels count too
 from inference.kernels.ahead import SHARED_LIMIT, compiled, source
 from inference.kernels.fused import FUSED, refused
 from inference.kernels.language import Launch, rounding, watched
-from inference.kernels.specimens import SPECIMENS, Draw, Specimen
+from inference.kernels.specimens import APPROXIMATE, SPECIMENS, Draw, Specimen
 
 SMALL = {"lines"}  # reads sums, not pictures
 READS_ONLY = {"moments"}  # writes sums
-every = pytest.mark.parametrize("specimen", SPECIMENS, ids=lambda one: one.name)
+every = pytest.mark.parametrize("specimen", [*SPECIMENS, *APPROXIMATE], ids=lambda one: one.name)
 
 
 def launches(specimen: Specimen) -> list[Launch]:
@@ -48,7 +49,7 @@ def test_a_kernel_fits_an_h200_and_moves_128_bits_at_a_time(specimen: Specimen) 
 
 @pytest.mark.parametrize("name", sorted(FUSED))
 def test_so_it_does_with_fp32_inside(name: str) -> None:
-    specimen = next(one for one in SPECIMENS if one.template == name)
+    specimen = next(one for one in [*SPECIMENS, *APPROXIMATE] if one.template == name)
     with rounding(replicate=False):
         for launch in launches(specimen):
             check(launch)

@@ -18,10 +18,12 @@ def said(*arguments: str) -> list[str]:
 
 
 def test_every_specimen_has_a_line_and_a_row() -> None:
-    first, _, *lines, last = said()
+    first, _, *lines, approximate, last = said()
     assert first == "No GPU: a dry run."
     assert len(lines) == len(SPECIMENS)
-    rows = json.loads(last)["rows"]
+    rows, fp8 = json.loads(last)["rows"], json.loads(last)["fp8"]
+    assert approximate.startswith("FLUX linear, E2: plain_ms ")
+    assert 0 < fp8["fp8_error"] < 0.05
     assert [row["name"] for row in rows] == [one.name for one in SPECIMENS]
     assert all(row["same_bits"] and row["refused"] and row["bytes"] > 0 for row in rows)
     assert all("the reference ran" in line for line in lines)
