@@ -20,6 +20,7 @@ BY_KEY = (
     "hold_money", "close_holds", "book_costs", "system_account", "entries_balance",
     "spendings_follow", "enter_budgets", "hold_within_budgets", "hold_one_by_one", "admit_runs",
     "claim_runs", "report_run", "settle_runs", "cancel_run", "tell_runs", "keep_file",
+    "open_session", "witness_sessions", "extend_session", "extend_hold", "close_session",
     "take_deliveries", "record_deliveries",
 )  # fmt: skip
 PLANNING = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
