@@ -1,5 +1,7 @@
 """Thousands of clients that wait for runs at one web process: its memory, its time, their delay.
 
+Every run is waited for by a few; their ends are spread over a third of a minute, as real ends are.
+
 Example: python -m tests.load.waiting --clients 5000 --seconds 60 --out docs/benchmarks
 """
 
@@ -23,7 +25,9 @@ import psycopg
 from tests.load.__main__ import facts, fund
 from tests.running import Stack, running_stack
 
-RUNS = 100
+EACH = 5  # clients of a run
+SPREAD = 20.0  # seconds from the first end to the last
+TOGETHER = 50  # runs begun at once
 TICKS = os.sysconf("SC_CLK_TCK")
 MEASURED = 20.0  # seconds of quiet waiting that are looked at
 
@@ -45,13 +49,20 @@ async def hold(stack: Stack, clients: int, seconds: float) -> dict[str, Any]:
     async with aiohttp.ClientSession(
         stack.url, headers=headers, connector=limits, timeout=patient
     ) as session:
-        bodies = [body(number, seconds) for number in range(RUNS)]
-        runs = [await begin(session, number, one) for number, one in enumerate(bodies)]
+        many = max(1, clients // EACH)
+        bodies = [body(number, seconds - SPREAD * (1 - number / many)) for number in range(many)]
+        runs = [
+            run
+            for first in range(0, many, TOGETHER)
+            for run in await asyncio.gather(
+                *(begin(session, n, bodies[n]) for n in range(many)[first : first + TOGETHER])
+            )
+        ]
         seen = Seen()
         tasks = []
         for number in range(clients):
-            of = number % RUNS
-            odd = number % 2
+            of = number % many
+            odd = number // many % 2
             heard = held(session, of, bodies[of], seen) if odd else follow(session, runs[of], seen)
             tasks.append(asyncio.ensure_future(heard))
             if number % 50 == 49:
@@ -158,7 +169,7 @@ def stack_without_limits() -> Iterator[Stack]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.load.waiting")
     parser.add_argument("--clients", type=int, default=5000)
-    parser.add_argument("--seconds", type=float, default=55, help="until the runs end, at most 60")
+    parser.add_argument("--seconds", type=float, default=55, help="until the last end, at most 60")
     parser.add_argument("--out", type=Path, help="folder for the JSON file")
     options = parser.parse_args()
     with stack_without_limits() as stack:
