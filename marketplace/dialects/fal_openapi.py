@@ -15,6 +15,19 @@ WHOLE: Schema = {"type": "integer"}
 NUMBER: Schema = {"type": "number"}
 ADDRESS: Schema = {"type": "string", "format": "uri"}
 RUN: Schema = {"name": "request_id", "in": "path", "required": True, "schema": TEXT}
+LOGS: Schema = {"name": "logs", "in": "query", "schema": {"type": "boolean"}}
+ERROR: Schema = {
+    "type": "object",
+    "required": ["detail", "message"],
+    "properties": {
+        "detail": {
+            "description": "In words; or, of a wrong input, what is wrong where.",
+            "anyOf": [TEXT, {"type": "array", "items": {"type": "object"}}],
+        },
+        "message": TEXT,
+        "error_type": TEXT,
+    },
+}
 FILE = {"url": ADDRESS, "content_type": TEXT, "file_name": TEXT, "file_size": WHOLE}
 IMAGE = FILE | {"width": WHOLE, "height": WHOLE}
 VIDEO = IMAGE | {"num_frames": WHOLE, "duration": NUMBER, "fps": NUMBER}
@@ -32,6 +45,8 @@ def document(offer: Offer) -> Schema:
         f"{name}Input": {k: v for k, v in offer.schema.items() if k != "$schema"},
         f"{name}Output": output(offer),
         "QueueStatus": status(),
+        "Cancelled": thing({"status": TEXT}) | {"required": ["status"]},
+        "Error": ERROR,
     }
     return {
         "openapi": "3.0.4",
@@ -85,16 +100,24 @@ def thing(properties: Schema) -> Schema:
 def paths(model: str, name: str) -> Schema:
     one = f"/{model}/requests/{{request_id}}"
     sent = {"required": True, "content": shaped(f"{name}Input")}
+    waiting = {"202": said("It waits or runs.", "QueueStatus")}
+    asked = {"202": said("It will end as soon as it can.", "Cancelled")}
     return {
-        f"/{model}": {"post": answers("QueueStatus", requestBody=sent)},
-        f"{one}/status": {"get": answers("QueueStatus", parameters=[RUN])},
-        f"{one}/cancel": {"put": answers("QueueStatus", parameters=[RUN])},
-        one: {"get": answers(f"{name}Output", parameters=[RUN])},
+        f"/{model}": {"post": call("QueueStatus", requestBody=sent)},
+        f"{one}/status": {"get": call("QueueStatus", waiting, parameters=[RUN, LOGS])},
+        f"{one}/cancel": {"put": call("Cancelled", asked, parameters=[RUN])},
+        one: {"get": call(f"{name}Output", parameters=[RUN])},
     }
 
 
-def answers(shape: str, **more: Any) -> Schema:
-    return {**more, "responses": {"200": {"description": "OK", "content": shaped(shape)}}}
+def call(shape: str, others: Schema | None = None, **more: Any) -> Schema:
+    """An operation that answers with a shape, in other ways, or with an error."""
+    answers = {"200": said("OK", shape), **(others or {}), "default": said("Error", "Error")}
+    return {**more, "responses": answers}
+
+
+def said(what: str, shape: str) -> Schema:
+    return {"description": what, "content": shaped(shape)}
 
 
 def shaped(shape: str) -> Schema:

@@ -5,6 +5,7 @@ fal-ai and replicate providers speak those dialects; here they only learn which 
 """
 
 import asyncio
+import base64
 from typing import Any
 from uuid import UUID
 
@@ -13,29 +14,47 @@ from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surf
 from marketplace.dialects.submission import Wish, start
 from marketplace.dialects.vocabulary import Unfit
 from marketplace.media import store
+from marketplace.metering.offer import Offer
 from marketplace.runs.view import TERMINAL
 
 LONGEST_RUN = 590.0  # seconds
+JSON = "application/json"
 PROVIDERS = ("fal-ai", "replicate")
 
 
 async def infer(desk: Desk, request: Request, model: str) -> Reply:
-    """The first output's bytes. `inputs` is the prompt; `parameters` the rest."""
+    """The first output's bytes. `inputs` is the prompt or a picture; `parameters` the rest."""
     await desk.caller(request, needs="run")
-    said = body.read(request.body)
-    parameters = said.get("parameters") or {}
-    if not isinstance(parameters, dict):
-        raise errors.InvalidInput("parameters must be an object.", param="parameters")
-    if not isinstance(said.get("inputs"), str):
-        raise errors.InvalidInput("inputs must be text: the prompt.", param="inputs")
     offer = await desk.offer(model)
-    wish = Wish(
-        model=offer.full_name, arguments={"prompt": said["inputs"], **parameters}, waits=True
-    )
+    wish = Wish(model=offer.full_name, arguments=arguments(request, offer), waits=True)
     row = (await start(desk, request, wish)).row
     if row["state"] not in TERMINAL:
         row = await desk.finished(UUID(row["id"]), LONGEST_RUN) or row
     return await delivered(row)
+
+
+def arguments(request: Request, offer: Offer) -> Row:
+    """What is asked for: the prompt, or the picture of a model that begins with one.
+
+    A picture alone may be the whole body. Raises MalformedBody, InvalidInput.
+    """
+    pictured = offer.task.startswith("image-to-")
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if pictured and kind != JSON:
+        return {"image": uri(base64.b64encode(request.body).decode())}
+    said = body.read(request.body)
+    parameters, inputs = said.get("parameters") or {}, said.get("inputs")
+    if not isinstance(parameters, dict):
+        raise errors.InvalidInput("parameters must be an object.", param="parameters")
+    if not isinstance(inputs, str):
+        raise errors.InvalidInput("inputs must be text.", param="inputs")
+    if "target_size" in parameters:  # their word for a picture's size
+        parameters["image_size"] = parameters.pop("target_size")
+    return {"image": uri(inputs)} | parameters if pictured else {"prompt": inputs} | parameters
+
+
+def uri(content: str) -> str:
+    return f"data:application/octet-stream;base64,{content}"
 
 
 async def delivered(row: Row) -> Reply:

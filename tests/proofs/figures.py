@@ -11,13 +11,13 @@ from typing import Any
 from tests.load.__main__ import facts
 
 
-def keep(proof: str, found: dict[str, Any]) -> None:
+def keep(proof: str, found: dict[str, Any], *, file: str = "proofs") -> None:
     """Print a proof's figures, and add them to today's file of the present commit."""
     print(f"\n{proof}: " + ", ".join(f"{name} {value}" for name, value in found.items()))
     if not (folder := os.environ.get("PROOF_OUT")):
         return
     known = facts()
-    name = f"proofs-{known['date'][:10]}-{known['commit']}"
+    name = f"{file}-{known['date'][:10]}-{known['commit']}"
     path = Path(folder) / f"{name}.json"
     kept = json.loads(path.read_text()) if path.exists() else known | {"figures": {}}
     kept["figures"][proof] = found
