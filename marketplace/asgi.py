@@ -10,6 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 django = get_asgi_application()
 
 from marketplace import assets  # noqa: E402 - Django is set up above
+from marketplace.hot import hosts  # noqa: E402
 from marketplace.hot.app import Hot, is_hot  # noqa: E402
 from marketplace.limits import Bounded  # noqa: E402
 
@@ -28,13 +29,15 @@ class Web:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.live(receive, send)
-        elif self.hot and (scope["type"] == "websocket" or is_hot(scope["path"])):
+            return await self.live(receive, send)
+        scope = hosts.aimed(scope)
+        if self.hot and (scope["type"] == "websocket" or is_hot(scope["path"])):
             await self.hot(scope, receive, send)
         elif scope["path"].startswith("/static/"):
             await assets.serve(scope, send)
         else:
             await bounded(scope, receive, send)
+        return None
 
     async def live(self, receive: Receive, send: Send) -> None:
         """Start without waiting for the database; requests say 503 until it is there."""
