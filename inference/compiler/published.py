@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import fields
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ from inference.compiler.report import CoverageReport, Row
 LEAST = 2  # blocks: the first or the last of a kind may differ from the others
 
 
-def plan_of(family: Family, *, tiny: bool, depths: dict[str, int]) -> Plan:
+def plan_of(family: Family, *, tiny: bool, depths: dict[str, Any]) -> Plan:
     """Capture a family on shapes and plan it."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo's, of diffusers' deprecated corners
