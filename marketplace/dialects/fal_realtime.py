@@ -6,6 +6,7 @@ sells sessions has one run for all of it (`fal_session.py`), any other a run for
 """
 
 import asyncio
+from functools import partial
 from uuid import UUID
 
 from marketplace import body, errors
@@ -59,12 +60,19 @@ async def session(desk: Desk, socket: Socket, model: str) -> None:
     reader = asyncio.ensure_future(inbox.fill())
     try:
         if offer and offer.session:
-            await fal_session.Session(desk, socket, offer, key_id, cap).talk(inbox)
+            who = partial(payer, desk, socket.request, key_id)
+            await fal_session.Session(desk, socket, offer, cap, who).talk(inbox)
         else:
             await fal_frames.Session(desk, socket, model, key_id, cap).talk(inbox)
     finally:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
+
+
+async def payer(desk: Desk, request: Request, key_id: UUID) -> fal_session.Payer:
+    """Raises NotAuthenticated where the key has ended meanwhile, NotAllowed, Busy."""
+    caller = await desk.holder(request, key_id, needs="run")
+    return fal_session.Payer(caller.team_id, caller.key_id)
 
 
 async def opened(desk: Desk, request: Request, model: str) -> UUID:

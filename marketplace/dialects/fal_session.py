@@ -5,7 +5,7 @@ frame says what the session has come to; its last message says why it ended and 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -49,15 +49,28 @@ LAST = {  # why it ended → the error that clients are told, and the close code
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Whose money it is, and who spends it."""
+
+    team_id: UUID
+    key_id: UUID | None
+    user_id: int | None = None
+
+
 @dataclass
 class Session:
-    """cap: nano-units that it may cost in all; None for no cap."""
+    """cap: nano-units that it may cost in all; None for no cap. who: asked once it begins.
+
+    shown: a frame as its client reads it.
+    """
 
     desk: Desk
     socket: Socket
     offer: Offer
-    key_id: UUID
     cap: int | None
+    who: Callable[[], Awaitable[Payer]]
+    shown: Callable[[dict[str, Any]], bytes | str] = msgpack.packb
 
     async def talk(self, inbox: Inbox) -> None:
         """Until the client leaves or falls silent, or the session ends by itself."""
@@ -96,14 +109,15 @@ class Session:
 
     async def begin(self, most: int) -> Live:
         """Raises the errors of `runs.submit.refusal`, CostAboveLimit, Busy."""
-        request = self.socket.request
-        caller = await self.desk.holder(request, self.key_id, needs="run")
+        payer = await self.who()
+        header = self.socket.request.headers.get
         admission = prepare_session(
             offer=self.offer,
-            team_id=caller.team_id,
-            key_id=caller.key_id,
+            team_id=payer.team_id,
+            key_id=payer.key_id,
+            user_id=payer.user_id,
             max_cost=self.cap,
-            attribution=attribution.attribution(header=request.headers.get, user=None),
+            attribution=attribution.attribution(header=header, user=None),
         )
         return await self.desk.session(admission, most)
 
@@ -146,7 +160,7 @@ class Session:
             elif frame.error:
                 await self.socket.send(said("FRAME_FAILED", frame.error))
             else:
-                await self.socket.send(packed(live, frame))
+                await self.socket.send(self.shown(drawn(live, frame)))
         bill = await live.bill()
         if bill.reason != "left":
             code, closing = LAST[bill.reason]
@@ -162,9 +176,9 @@ def least(one: int | None, other: int | None) -> int | None:
     return min((cap for cap in (one, other) if cap is not None), default=None)
 
 
-def packed(live: Live, frame: Frame) -> bytes:
+def drawn(live: Live, frame: Frame) -> dict[str, Any]:
     """A frame as fal's models say it, with its bytes inside."""
-    told = {
+    return {
         "images": [image(picture) for picture in frame.pictures],
         "timings": {"inference": frame.seconds},
         "seed": frame.tag.get("seed"),
@@ -173,8 +187,6 @@ def packed(live: Live, frame: Frame) -> bytes:
         "request_id": ids.public("run", live.run_id),
         "session": come_to(live, frame.lasted, frame.cost),
     }
-    content: bytes = msgpack.packb(told)
-    return content
 
 
 def image(picture: Picture) -> dict[str, Any]:

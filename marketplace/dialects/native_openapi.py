@@ -70,6 +70,16 @@ SCHEMAS: dict[str, Schema] = {
         captured=ref("Money"),
         given_back=ref("Money"),
     ),
+    "Session": {
+        "type": ["object", "null"],
+        "description": "Of a realtime session: what it has come to.",
+        "properties": {
+            "seconds": NUMBER,
+            "frames": WHOLE,
+            "cost": ref("Money"),
+            "ended": {"type": ["string", "null"], "examples": ["left", "insufficient_balance"]},
+        },
+    },
     "Route": thing(supplier=NO_TEXT, queue=TEXT, worker=NO_TEXT, reason=NO_TEXT),
     "Run": thing(
         id={"type": "string", "examples": ["run_01m7x3yvyte9sagyvwwf6hge6p"]},
@@ -92,6 +102,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         route=ref("Route"),
         cost=ref("Cost"),
+        session=ref("Session"),
         usage=listed(ref("Usage")),
         checks=listed(ref("Check")),
         outputs=listed(ref("Output")),
@@ -184,6 +195,7 @@ SCHEMAS: dict[str, Schema] = {
         checks=listed(ref("Check")),
         lines=listed(thing(unit=TEXT, quantity=TEXT, unit_price=TEXT, amount=TEXT)),
         cost=ref("Cost"),
+        session=ref("Session"),
         balance_before=ref("Money"),
         balance_after=ref("Money"),
         entries=listed(thing(transfer=TEXT, account=TEXT, amount=ref("Money"), at=TIME)),

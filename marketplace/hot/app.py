@@ -7,7 +7,7 @@ import logging
 from functools import partial
 
 from marketplace import ids
-from marketplace.dialects import fal, huggingface, native, native_files, openai, replicate
+from marketplace.dialects import fal, huggingface, live, native, native_files, openai, replicate
 from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
 from marketplace.dialects.routing import Router
 from marketplace.errors import Busy, KinoraError, Unavailable
@@ -35,6 +35,7 @@ SURFACES = (
     openai.SURFACE,
     huggingface.SURFACE,
     door.SURFACE,
+    live.SURFACE,
     HEALTH,
 )
 PREFIXES = prefixes(SURFACES)

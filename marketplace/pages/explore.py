@@ -123,6 +123,7 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "limit": LimitForm(),
         "examples": examples_of([offer]),
         "price": said_price(offer.price_lines),
+        "session_price": said_price(offer.session.lines) if offer.session else [],
         "list_price": said_price(offer.prices[LIST].lines) if offer.is_contract else [],
         "later_price": said_price(offer.upcoming.lines) if offer.upcoming else [],
         "typical": cost(offer, plain(offer.schema)),

@@ -3,8 +3,9 @@
 import uuid
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
@@ -16,6 +17,7 @@ from marketplace.pages import explore
 from marketplace.pages.form import InputsForm, LimitForm, inputs_form
 from marketplace.pages.runs import run_context
 from marketplace.pages.team import session_team, team_page
+from marketplace.runs.session_ticket import Ticket, sign
 from marketplace.runs.submit import submit_now
 
 
@@ -66,6 +68,24 @@ def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
         return redirect("run", run_id=ids.public("run", run_id))
     context = run_context(run_id, team.id) | {"once": uuid.uuid4(), "spendable": left(request)}
     return render(request, "runs/live.html", context)
+
+
+@require_POST
+@team_page
+def session(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
+    """The stage of a live session, with the pass that its script opens it with."""
+    offer, limit = explore.find_offer(lab, slug, team), LimitForm(request.POST)
+    if offer.session is None:
+        raise Http404("This model has no sessions.")
+    if not limit.is_valid():
+        form = inputs_form(offer.schema)(request.POST)
+        return refused_form(request, offer, form, limit)
+    most = limit.cleaned_data["max_cost"]
+    ticket = Ticket(int(request.user.pk or 0), team.id, offer.model, most)
+    own = offer.facts.published.get("session_inputs", {})
+    plain = {name: str(offer.defaults.get(name, "")) for name in own}
+    context = {"plain": plain, "address": f"/live?{urlencode({'ticket': sign(ticket)})}"}
+    return render(request, "models/live.html", context)
 
 
 def left(request: HttpRequest) -> int:

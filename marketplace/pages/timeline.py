@@ -40,6 +40,8 @@ def timeline(receipt: dict[str, Any]) -> list[Leaf]:
     worked = lasted(receipt["running_seconds"]) if started and ended else "at work"
     count = len(receipt["outputs"])
     made = f"{count} output{'' if count == 1 else 's'}" if ended else ""
+    if ended and receipt["session"]:
+        made = f"{receipt['session']['frames']} drawn"
     return [
         Leaf("Admitted", f"price v{cost['price_version']}", True, created),
         Leaf("Held", "", True, created, cost["held"]["nano"]),

@@ -32,6 +32,7 @@ urlpatterns = [
     path("models/<slug:lab>/<slug:slug>", explore.model, name="model"),
     path("models/<slug:lab>/<slug:slug>/price", play.price, name="price"),
     path("models/<slug:lab>/<slug:slug>/play", play.play, name="play"),
+    path("models/<slug:lab>/<slug:slug>/session", play.session, name="session"),
     path("runs", runs.index, name="runs"),
     path("runs/<str:run_id>", runs.run, name="run"),
     path("runs/<str:run_id>/live", runs.live, name="run_live"),

@@ -1,7 +1,8 @@
 -- How runs of each release ended and how long they ran, folded by day out of committed rows as
 -- usage is (`usage.sql`), so that counting them costs the same after ten runs and ten million.
 --
--- A run is a fact once its hold is closed, on that day. Days hold the facts of transactions before
+-- A run is a fact once its hold is closed, on that day; a realtime session lasts as long as its
+-- client likes and says nothing of pace. Days hold the facts of transactions before
 -- `runs_pacefold.upto`, the tail is the rest; read in one statement they are exact.
 
 -- Ten buckets to each doubling of the seconds, so that a median from them is within 4 %.
@@ -17,6 +18,7 @@ LANGUAGE sql STABLE AS $$
       FROM ledger_hold h
       JOIN runs_run r ON r.id = h.run_id AND r.outcome IS NOT NULL
      WHERE h.closed_xid >= since AND h.closed_xid < upto
+       AND NOT EXISTS (SELECT 1 FROM runs_session s WHERE s.run_id = r.id)
      GROUP BY 1, 2, 3, 4
 $$;
 

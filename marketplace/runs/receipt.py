@@ -93,6 +93,7 @@ def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "checks": run["checks"],
         "lines": charged_lines(row, run["usage"]),
         "cost": cost,
+        "session": run["session"],
         "credits": [spent(credit) for credit in money["credits"]],
         "balance_before": Money(before, currency).as_json(),
         "balance_after": Money(before - captured, currency).as_json(),

@@ -34,7 +34,7 @@ SILENT_SECONDS = 5.0  # a worker that was not heard for so long is lost
 LOST = "worker_lost"
 CANCELLED = "cancelled"
 WORDS = {  # why a session ended → its last words
-    "left": "The client left.",
+    "left": "Its client ended it.",
     "idle": "Nothing was asked for.",
     "longest": "The session has lasted as long as one may.",
     "cap": "The session's max_cost is used up.",

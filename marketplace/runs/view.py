@@ -6,6 +6,7 @@ it alike. Callers check the team before they show anything.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import orjson
 from marketplace import ids
 from marketplace.media import files, sign
 from marketplace.metering.file_inputs import replaced
+from marketplace.metering.quote import priced_lines, total
 from marketplace.money import Money
 from marketplace.runs.models import Output
 
@@ -37,6 +39,11 @@ SELECT row_to_json(v)::text FROM (
            CASE WHEN g.run_id IS NOT NULL AND r.state = 'running' THEN json_build_object(
                 'stage', g.stage, 'step', g.step, 'steps', g.steps, 'preview', g.preview)
            END AS progress,
+           CASE WHEN s.run_id IS NOT NULL THEN json_build_object(
+                'seconds', round(extract(epoch FROM
+                    coalesce(s.closed_at, s.seen_at) - s.opened_at), 6)::text,
+                'frames', s.frames, 'reason', s.reason)
+           END AS session,
            (SELECT json_agg(json_build_object(
                        'unit', u.unit, 'requested', trim_scale(u.requested)::text,
                        'reported', trim_scale(u.reported)::text,
@@ -56,6 +63,7 @@ SELECT row_to_json(v)::text FROM (
       JOIN catalog_lab l ON l.id = m.lab_id
       JOIN metering_price p ON p.id = r.price_id
       LEFT JOIN ledger_hold h ON h.run_id = r.id
+      LEFT JOIN runs_session s ON s.run_id = r.id
       LEFT JOIN runs_progress g ON g.run_id = r.id AND g.attempt = r.attempt
      {where}) v
 """
@@ -90,6 +98,7 @@ def as_json(row: Row) -> dict[str, Any]:
             "reason": route.get("reason"),
         },
         "cost": cost(row),
+        "session": session(row),
         "usage": row["usage"] or [],
         "checks": row["checks"] or [],
         "outputs": [output(o) for o in row["outputs"] or []],
@@ -129,6 +138,24 @@ def cost(row: Row) -> dict[str, Any]:
         "state": state,
         "price_version": row["price_version"],
         **{name: Money(amount, currency).as_json() for name, amount in amounts.items()},
+    }
+
+
+def session(row: Row) -> dict[str, Any] | None:
+    """What a realtime session has come to, as it was witnessed last or as it ended."""
+    if not (found := row.get("session")):
+        return None
+    currency, seconds = row["currency"] or "USD", Decimal(found["seconds"])
+    spent = row["captured"] or 0
+    if row["hold_state"] == "open":
+        at = datetime.fromisoformat(row["created_at"])
+        lines = priced_lines(row["price_lines"], {"session_second": seconds}, {}, at)
+        spent = min(row["held"], total(lines))
+    return {
+        "seconds": float(seconds),
+        "frames": found["frames"],
+        "cost": Money(spent, currency).as_json(),
+        "ended": found["reason"] or None,
     }
 
 

@@ -15,6 +15,7 @@ from marketplace.metering.quote import said
 from marketplace.metering.units import unit_of
 from marketplace.pages import wheel as mark
 from marketplace.pages import words
+from marketplace.runs.sessions import WORDS as SESSION_ENDS
 
 register = template.Library()
 register.simple_tag(mark.wheel, name="wheel")
@@ -22,6 +23,12 @@ register.filter("lasted", words.lasted)
 register.filter("share", words.share)
 register.filter("quantity", words.quantity)
 register.filter("size", words.size)
+
+
+@register.filter
+def why_ended(reason: str | None) -> str:
+    """The last words of a realtime session."""
+    return SESSION_ENDS.get(reason or "", "")
 
 
 @register.filter

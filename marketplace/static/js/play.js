@@ -28,6 +28,7 @@ function words(run) {
   const { progress } = run;
   if (run.state === "queued") return "Waiting for a machine";
   if (ENDED.has(run.state)) return "Settling";
+  if (run.session) return "A session is under way";
   if (!progress || !progress.steps) return "Starting";
   return `Step ${progress.step} of ${progress.steps}`;
 }
