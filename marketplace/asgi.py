@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marketplace.settings")
 django = get_asgi_application()
 
 from marketplace import assets  # noqa: E402 - Django is set up above
-from marketplace.hot import hosts  # noqa: E402
+from marketplace.hot import hosts, managed  # noqa: E402
 from marketplace.hot.app import Hot, is_hot  # noqa: E402
 from marketplace.limits import Bounded  # noqa: E402
 
@@ -35,6 +35,8 @@ class Web:
             await self.hot(scope, receive, send)
         elif scope["path"].startswith("/static/"):
             await assets.serve(scope, send)
+        elif self.hot and managed.keyed(scope):
+            await managed.serve(self.hot.desk, bounded, scope, receive, send)
         else:
             await bounded(scope, receive, send)
         return None

@@ -120,3 +120,26 @@ class ApiKey(models.Model):
     @property
     def public_id(self) -> str:
         return ids.public("key", self.id)
+
+
+class Answer(models.Model):
+    """What a POST with an Idempotency-Key was answered, for a day; `hot.once` writes it.
+
+    name: SHA-256 of that key. asked: digest of the request. sealed: its answer, once there is one.
+    claim: of whoever makes it.
+    """
+
+    api_key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="+")
+    name = models.BinaryField(max_length=32)
+    claim = models.UUIDField()
+    made_at = models.DateTimeField()
+    asked = models.BinaryField(max_length=32, null=True)
+    sealed = models.BinaryField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["api_key", "name"], name="answer_once_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return f"answer {self.id}"

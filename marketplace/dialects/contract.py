@@ -214,6 +214,13 @@ class Desk(Protocol):
         """The run that this key and body made before."""
         ...
 
+    async def once(self, request: Request, handle: Callable[[Request], Awaitable[Reply]]) -> Reply:
+        """What `handle` replies; what it replied before to this Idempotency-Key and body.
+
+        Raises InvalidInput, IdempotencyConflict, Conflict, and the errors of `handle`.
+        """
+        ...
+
     async def run(self, run_id: UUID) -> Row | None: ...
 
     async def runs(
@@ -277,13 +284,15 @@ Handler = Callable[..., Awaitable[Reply]]
 class Route:
     """pattern: a path; `{name}` is one segment of it, `{name:path}` one or more.
 
-    streams: the handler reads the body itself, as it comes, and bounds it.
+    streams: the handler reads the body itself, as it comes, and bounds it. keyed: it honours an
+    Idempotency-Key itself, as all do that start runs; a POST to any other is answered once.
     """
 
     method: str
     pattern: str
     handler: Handler
     streams: bool = False
+    keyed: bool = False
 
 
 class Socket(Protocol):

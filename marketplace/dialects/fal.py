@@ -245,15 +245,15 @@ async def preflight(_desk: Desk, request: Request, **_: str) -> Reply:
 
 OWN = (
     Route("GET", "/fal/rest/.well-known/jwks.json", keys),
-    Route("POST", "/fal/run/{model:path}/stream", stream),
-    Route("POST", "/fal/run/{model:path}", run),
+    Route("POST", "/fal/run/{model:path}/stream", stream, keyed=True),
+    Route("POST", "/fal/run/{model:path}", run, keyed=True),
     Route("PUT", "/fal/run/{model:path}", run),
     Route("GET", "/fal/run/{model:path}", run),
     Route("GET", "/fal/queue/{model:path}/requests/{run}/status/stream", follow),
     Route("GET", "/fal/queue/{model:path}/requests/{run}/status", status),
     Route("PUT", "/fal/queue/{model:path}/requests/{run}/cancel", cancel),
     Route("GET", "/fal/queue/{model:path}/requests/{run}", result),
-    Route("POST", "/fal/queue/{model:path}", submit),
+    Route("POST", "/fal/queue/{model:path}", submit, keyed=True),
 )
 ROUTES = (*STORAGE, *REALTIME, *PLATFORM, *ACCOUNT, *OWN)
 SERVED = (*ROUTES, *Proxy(ROUTES).routes)

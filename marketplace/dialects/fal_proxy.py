@@ -9,7 +9,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from marketplace.dialects.contract import Desk, Reply, Request, Route
-from marketplace.dialects.routing import Router
+from marketplace.dialects.routing import Router, served
 from marketplace.errors import MalformedBody
 
 TARGET = "x-fal-target-url"
@@ -27,13 +27,15 @@ class Proxy:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self.router = Router(routes)
-        self.routes = tuple(Route(method, "/fal/proxy", self.again) for method in METHODS)
+        self.routes = tuple(
+            Route(method, "/fal/proxy", self.again, keyed=True) for method in METHODS
+        )
 
     async def again(self, desk: Desk, request: Request) -> Reply:
         """The reply of the address that the header names. Raises MalformedBody, NotFound."""
         meant = aimed(request)
         route, params = self.router.find(meant.method, meant.path)
-        return await route.handler(desk, meant, **params)
+        return await served(desk, route, meant, params)
 
 
 def aimed(request: Request) -> Request:

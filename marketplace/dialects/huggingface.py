@@ -94,7 +94,7 @@ def refused(error: errors.KinoraError) -> Reply:
 
 
 ROUTES = (
-    Route("POST", "/hf/models/{model:path}", infer),
+    Route("POST", "/hf/models/{model:path}", infer, keyed=True),
     Route("GET", "/hf/api/models/{model:path}", mapping),
 )
 SURFACE = Surface(("/hf/",), ROUTES, refused, stamps=("x-request-id",))

@@ -253,7 +253,7 @@ async def told(changes: AsyncIterator[Row | None]) -> AsyncIterator[bytes]:
 
 
 ROUTES = (
-    Route("POST", "/api/v1/runs", create),
+    Route("POST", "/api/v1/runs", create, keyed=True),
     Route("GET", "/api/v1/runs", listing),
     Route("GET", "/api/v1/runs/{run}", read),
     Route("POST", "/api/v1/runs/{run}/cancel", cancel),

@@ -199,9 +199,9 @@ def model_json(name: str, offer: Offer) -> dict[str, Any]:
 
 
 ROUTES = (
-    Route("POST", "/v1/images/generations", generate),
-    Route("POST", "/v1/images/edits", edit, streams=True),
-    Route("POST", "/v1/images/variations", edit, streams=True),
+    Route("POST", "/v1/images/generations", generate, keyed=True),
+    Route("POST", "/v1/images/edits", edit, streams=True, keyed=True),
+    Route("POST", "/v1/images/variations", edit, streams=True, keyed=True),
     Route("GET", "/v1/models", models),
     Route("GET", "/v1/models/{model:path}", model),
     *openai_videos.ROUTES,

@@ -228,14 +228,14 @@ def render(row: Row, event: Event) -> bytes | None:
 
 VIDEOS = "/v1/videos"
 ROUTES = (
-    Route("POST", VIDEOS, create, streams=True),
+    Route("POST", VIDEOS, create, streams=True, keyed=True),
     Route("GET", VIDEOS, listing),
-    Route("POST", f"{VIDEOS}/edits", edit, streams=True),
+    Route("POST", f"{VIDEOS}/edits", edit, streams=True, keyed=True),
     Route("POST", f"{VIDEOS}/extensions", unsupported("extends videos")),
     Route("POST", f"{VIDEOS}/characters", unsupported("keeps characters")),
     Route("GET", f"{VIDEOS}/characters/{{character}}", no_character),
     Route("GET", f"{VIDEOS}/{{video_id}}", read),
     Route("DELETE", f"{VIDEOS}/{{video_id}}", delete),
     Route("GET", f"{VIDEOS}/{{video_id}}/content", content),
-    Route("POST", f"{VIDEOS}/{{video_id}}/remix", remix),
+    Route("POST", f"{VIDEOS}/{{video_id}}/remix", remix, keyed=True),
 )

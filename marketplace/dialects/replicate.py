@@ -293,12 +293,14 @@ def refused(error: errors.KinoraError) -> Reply:
 
 PREDICTIONS = "/replicate/v1/predictions"
 ROUTES = (
-    Route("POST", PREDICTIONS, create),
+    Route("POST", PREDICTIONS, create, keyed=True),
     Route("GET", PREDICTIONS, listing),
     Route("GET", f"{PREDICTIONS}/{{run}}", read),
     Route("POST", f"{PREDICTIONS}/{{run}}/cancel", cancel),
-    Route("POST", "/replicate/v1/models/{owner}/{name}/predictions", create_for_model),
-    Route("POST", "/replicate/v1/deployments/{owner}/{name}/predictions", create_for_model),
+    Route("POST", "/replicate/v1/models/{owner}/{name}/predictions", create_for_model, keyed=True),
+    Route(
+        "POST", "/replicate/v1/deployments/{owner}/{name}/predictions", create_for_model, keyed=True
+    ),
     Route("GET", "/replicate/v1/streams/{ticket}", stream),
     *catalog.ROUTES,
     *replicate_files.ROUTES,

@@ -1,9 +1,9 @@
-"""Find the route and the parameters of a path."""
+"""Find the route and the parameters of a path, and have it served."""
 
 import re
 from collections.abc import Iterable
 
-from marketplace.dialects.contract import Route
+from marketplace.dialects.contract import Desk, Reply, Request, Route
 from marketplace.errors import MethodNotAllowed, NotFound
 
 PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
@@ -31,6 +31,17 @@ class Router:
             if match := pattern.fullmatch(path):
                 return chosen(methods, method), match.groupdict()
         raise NotFound("There is no such address.")
+
+
+async def served(desk: Desk, route: Route, request: Request, params: dict[str, str]) -> Reply:
+    """The handler's reply, once for each Idempotency-Key that a POST brings."""
+
+    async def handle(asked: Request) -> Reply:
+        return await route.handler(desk, asked, **params)
+
+    if route.method == "POST" and not route.keyed and "idempotency-key" in request.headers:
+        return await desk.once(request, handle)
+    return await handle(request)
 
 
 def compiled(pattern: str) -> re.Pattern[str]:

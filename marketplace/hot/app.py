@@ -9,7 +9,7 @@ from functools import partial
 from marketplace import ids
 from marketplace.dialects import fal, huggingface, live, native, native_files, openai, replicate
 from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
-from marketplace.dialects.routing import Router
+from marketplace.dialects.routing import Router, served
 from marketplace.errors import Busy, KinoraError, Unavailable
 from marketplace.hot import door, sockets, wire
 from marketplace.hot.desk import HotDesk
@@ -86,7 +86,7 @@ class Hot:
             has_token = bool(surface.token) and surface.token in scope["query_string"]
             most = partial(self.desk.most_bytes, has_token=has_token)
             request = await wire.read(scope, receive, trail, streams=route.streams, most=most)
-            return await route.handler(self.desk, request, **params)
+            return await served(self.desk, route, request, params)
         except KinoraError as error:
             if error.status in COME_BACK:
                 self.desk.losses.refuse(trail)

@@ -1,6 +1,6 @@
 """The desk that dialects ask: keys, offers, admission, runs, over the hot path's own means."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -10,13 +10,15 @@ from django.conf import settings
 
 from marketplace import ids
 from marketplace.access.authorise import Scope, authorise
-from marketplace.dialects.contract import Admitted, Caller, Live, Request, Row, Trail
-from marketplace.errors import BudgetExceeded, InsufficientBalance, KinoraError
+from marketplace.dialects.contract import Admitted, Caller, Live, Reply, Request, Row, Trail
+from marketplace.dialects.native import idempotency_key
+from marketplace.errors import BudgetExceeded, InsufficientBalance, KinoraError, NotAuthenticated
 from marketplace.hot.batch import Answer, Batch
 from marketplace.hot.cache import Cache, Memory
 from marketplace.hot.database import Database
 from marketplace.hot.hints import Hints
 from marketplace.hot.losses import Losses
+from marketplace.hot.once import Once
 from marketplace.hot.rate import Limiter, Rate
 from marketplace.hot.reading import Reading
 from marketplace.hot.sessions import Sessions
@@ -67,6 +69,7 @@ class HotDesk:
         self.hints = Hints(self.database)
         self.batch = Batch(self.database, self.hints.tell)
         self.losses = Losses()
+        self.answers = Once(self.database)
         self.limiter = Limiter({kind: Rate(*rate) for kind, rate in settings.RATES.items()})
         self.files = Shelf(self.database.rows)
         self.watch = Watch(self.database)
@@ -95,6 +98,15 @@ class HotDesk:
             return int(settings.BODY_BYTES)
         await self.cache.caller(headers.get("authorization", ""))
         return int(settings.INLINE_BYTES)
+
+    async def once(self, request: Request, handle: Callable[[Request], Awaitable[Reply]]) -> Reply:
+        key = idempotency_key(request)
+        try:
+            caller = await self.cache.caller(request.headers.get("authorization", ""))
+        except NotAuthenticated:  # a token or nobody, which the handler judges
+            return await handle(request)
+        self.count(request, caller)
+        return await self.answers.reply(caller.key_id, key or "", request, handle)
 
     def count(self, request: Request, caller: Caller) -> None:
         """Take one request from the team's bucket, however often it is asked. Raises Busy."""
