@@ -1,6 +1,6 @@
 """Addresses of the management API; those of runs are in `dialects/native.py`."""
 
-from django.urls import path
+from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from marketplace.access.api import Budgets, OneBudget, Reopened
@@ -37,5 +37,5 @@ urlpatterns = [
     path("v1/webhooks/<str:endpoint>", webhooks.OneEndpoint.as_view()),
     path("v1/webhooks/<str:endpoint>/rotate", webhooks.Rotation.as_view()),
     path("v1/webhooks/<str:endpoint>/test", webhooks.Test.as_view()),
-    path("<path:rest>", Nowhere.as_view()),
+    re_path(r"^[\s\S]*\Z", Nowhere.as_view()),  # whatever a path may hold, line ends too
 ]
