@@ -123,7 +123,9 @@ const flows = {
     await until(() => errors.length === 1);
     connection.close();
     const [{ content, width }] = results[0].images;
-    return { width, bytes: content.length, prompt: results[0].prompt, error: errors[0] };
+    const { seconds, run } = results[0].session;
+    const told = { width, bytes: content.length, prompt: results[0].prompt, error: errors[0] };
+    return { ...told, seconds, run };
   },
   async upload() {
     const pixel =

@@ -92,6 +92,8 @@ function live(region) {
 const attach = () => document.querySelectorAll("[data-live]:not([data-begun])").forEach((region) => {
   region.dataset.begun = "";
   live(region);
+  const { top, bottom } = region.getBoundingClientRect();
+  if (top > innerHeight - 200 || bottom < 200) region.scrollIntoView({ block: "center" });
 });
 
 document.addEventListener("htmx:afterSettle", attach);

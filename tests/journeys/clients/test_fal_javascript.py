@@ -87,6 +87,8 @@ def test_a_realtime_session_gives_frames_and_complaints(told: Told) -> None:
     assert (found["width"], found["prompt"]) == (64, "tomato")
     assert found["bytes"] > 100
     assert found["error"].startswith("INVALID_INPUT: ")
+    assert found["seconds"] > 0
+    assert found["run"].startswith("run_")
 
 
 def test_uploads_of_both_sizes(told: Told) -> None:
