@@ -8,7 +8,7 @@ from torch import Tensor
 from inference.kernels.contract import Exactness, template
 from inference.kernels.fused import fused
 from inference.kernels.language import jit, kept, launch, power_of_two, replicates, tl, word
-from inference.kernels.rows import factor, fits, operand, place, varies
+from inference.kernels.rows import factor, fits, in_rows, operand, place, readable, varies
 from inference.kernels.strides import empty_results
 from inference.kernels.tiles import tile
 
@@ -23,8 +23,8 @@ def gated_residual(
     compute: torch.dtype,  # residual and y are cast to it; the product is rounded before the sum
     out: torch.dtype,
 ) -> Tensor:
-    """(B, N, D) of dtype `out`."""
-    return (residual.to(compute) + y.to(compute) * gate).to(out)
+    """(B, N, D) of dtype `out`, contiguous."""
+    return (residual.to(compute) + y.to(compute) * gate).to(out).contiguous()
 
 
 @jit(do_not_specialize=["total"])
@@ -57,8 +57,9 @@ def kernel(
 def accepts(
     residual: Tensor, y: Tensor, gate: Tensor, compute: torch.dtype, out: torch.dtype
 ) -> bool:
-    """Rows of neighbours, of one shape."""
-    return fits(residual, y, gate) and residual.ndim == 3 and residual.shape == y.shape
+    """Two of one shape."""
+    alike = readable(residual, y) and residual.ndim == 3 and residual.shape == y.shape
+    return alike and fits(gate)
 
 
 @fused(gated_residual, accepts)
@@ -66,6 +67,7 @@ def run(
     residual: Tensor, y: Tensor, gate: Tensor, compute: torch.dtype, out: torch.dtype
 ) -> Tensor:
     """The template's CUDA side."""
+    residual, y = in_rows(residual), in_rows(y)
     result: Tensor = empty_results(gated_residual.reference, residual, y, gate, compute, out)
     batch, total, width = y.shape
     gate = gate.expand_as(y)

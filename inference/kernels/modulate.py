@@ -11,7 +11,17 @@ from inference.kernels.contract import Exactness, template
 from inference.kernels.fused import fused
 from inference.kernels.language import jit, kept, launch, power_of_two, replicates, tl, word
 from inference.kernels.norm import normalize
-from inference.kernels.rows import factor, fits, normed, operand, place, spelled, varies
+from inference.kernels.rows import (
+    factor,
+    fits,
+    in_rows,
+    normed,
+    operand,
+    place,
+    readable,
+    spelled,
+    varies,
+)
 from inference.kernels.strides import empty_results
 from inference.kernels.tiles import tile
 
@@ -28,9 +38,12 @@ def modulated(
     middle: torch.dtype,
     out: torch.dtype,
 ) -> Tensor:
-    """Cast to `compute`, norm, cast to `middle`, scale and shift, cast to `out`."""
+    """Cast to `compute`, norm, cast to `middle`, scale and shift, cast to `out`.
+
+    Contiguous also where eager would carry on a patch embedding's transposed rows.
+    """
     normed = normalize(x.to(compute), weight, bias, eps, kind).to(middle)
-    return (normed * (1 + scale) + shift).to(out)
+    return (normed * (1 + scale) + shift).to(out).contiguous()
 
 
 @template("B", Exactness.E1)
@@ -69,7 +82,7 @@ def gated_modulate(
 ) -> tuple[Tensor, Tensor]:
     """x = residual + gate·y; → (x, norm(x)·(1 + scale) + shift)."""
     gated = y.to(sum_dtype) if gate is None else y.to(sum_dtype) * gate
-    x = (residual.to(sum_dtype) + gated).to(sum_out)
+    x = (residual.to(sum_dtype) + gated).to(sum_out).contiguous()
     return x, modulated(x, weight, bias, scale, shift, eps, kind, compute, middle, out)
 
 
@@ -204,7 +217,7 @@ def accepts_modulate(
     *dtypes: torch.dtype,
 ) -> bool:
     """Whole rows of at most 16,384 numbers; a bias only behind a layer norm."""
-    return fits(x, scale, shift) and fits(weight, bias) and (bias is None or kind == "layer")
+    return readable(x) and fits(scale, shift, weight, bias) and (bias is None or kind == "layer")
 
 
 @fused(modulate, accepts_modulate)
@@ -221,7 +234,7 @@ def run_modulate(
     out: torch.dtype,
 ) -> Tensor:
     """The template's CUDA side."""
-    operands = x, weight, bias, scale, shift, eps
+    operands = in_rows(x), weight, bias, scale, shift, eps
     result: Tensor = empty_results(modulate.reference, *operands, kind, compute, middle, out)
     rounded = dtypes(compute, weight, scale, shift, kind, middle)
     run(result, *operands, rounded, NO_BRANCH)
@@ -237,7 +250,8 @@ def accepts_gated(
     *norm: Any,
 ) -> bool:
     """What `modulate` takes, and a branch of the same shape."""
-    return fits(residual, y, gate) and y.shape == residual.shape and accepts_modulate(y, *norm)
+    alike = readable(residual, y) and residual.shape == y.shape
+    return alike and fits(gate) and accepts_modulate(y, *norm)
 
 
 @fused(gated_modulate, accepts_gated)
@@ -259,6 +273,7 @@ def run_gated(
 ) -> tuple[Tensor, Tensor]:
     """The template's CUDA side."""
     operands = weight, bias, scale, shift, eps
+    residual, y = in_rows(residual), in_rows(y)
     carried, result = empty_results(
         gated_modulate.reference, residual, y, gate, sum_dtype, sum_out, *operands,
         kind, compute, middle, out,

@@ -28,13 +28,23 @@ def varies(x: Tensor | None) -> bool:
     return x is not None and x.stride(1) != 0 and x.shape[1] > 1
 
 
-def fits(*tensors: Tensor | None) -> bool:
-    """Whether kernels can read them: at most (B, N, D), neighbours in D, a dtype that they know."""
+def readable(*tensors: Tensor | None) -> bool:
+    """Whether kernels know their types and can hold their rows: at most (B, N, D)."""
     return all(
-        x.ndim <= 3 and x.stride(-1) == 1 and x.shape[-1] <= WIDEST and x.dtype in DTYPES
+        x.ndim <= 3 and x.shape[-1] <= WIDEST and x.dtype in DTYPES
         for x in tensors
         if x is not None
     )
+
+
+def fits(*tensors: Tensor | None) -> bool:
+    """The same, and whether a row's numbers are neighbours."""
+    return readable(*tensors) and all(x.stride(-1) == 1 for x in tensors if x is not None)
+
+
+def in_rows(x: Tensor) -> Tensor:
+    """x with neighbours in its rows: a copy of what a patch embedding left transposed."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def spelled(kind: str, dtype: torch.dtype, weight: Tensor | None) -> dict[str, Any]:

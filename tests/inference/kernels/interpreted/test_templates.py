@@ -96,12 +96,25 @@ def test_signs_of_zero_infinities_and_nan_pass_as_in_eager(dtype: torch.dtype) -
 
 
 def test_what_a_kernel_cannot_read_goes_to_the_reference_and_is_counted() -> None:
-    apart = torch.randn(1, 4, 96)[..., ::2]
-    given = apart, apart, torch.randn(1, 1, 48), torch.float32, torch.float32
+    apart = torch.randn(1, 1, 96)[..., ::2]
+    given = torch.randn(1, 4, 48), torch.randn(1, 4, 48), apart, torch.float32, torch.float32
     before = refused["gated_residual"]
     got = FUSED["gated_residual"](*given)
     assert same_bits(got, FUSED["gated_residual"].template.reference(*given))
     assert refused["gated_residual"] == before + 1
+
+
+def test_transposed_rows_become_neighbours() -> None:
+    x, y = torch.randn(2, 48, 4).transpose(1, 2), torch.randn(2, 4, 48)
+    gate = torch.randn(2, 1, 48)
+    given = x, y, gate, torch.float32, torch.float32
+    got, wanted = (
+        FUSED["gated_residual"](*given),
+        FUSED["gated_residual"].template.reference(*given),
+    )
+    assert same_bits(got, wanted)
+    assert got.is_contiguous()
+    assert wanted.is_contiguous()
 
 
 @pytest.mark.parametrize("turned", [False, True])
