@@ -197,6 +197,7 @@ def sdxl(config: dict[str, Any], size: Size) -> Inputs:
     }
 
 
+TINY = Size(1, 1, 16, 16, 24)  # what a tiny family is shown
 NARROW = {"attention_head_dim": 32, "num_attention_heads": 4}
 DUAL = ("num_layers", "num_single_layers")
 FAMILIES: dict[str, Family] = {

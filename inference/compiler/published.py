@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from inference.compiler.capture import capture
-from inference.compiler.families import FAMILIES, Family
+from inference.compiler.families import FAMILIES, TINY, Family
 from inference.compiler.plan import Plan, rewrite
 from inference.compiler.report import CoverageReport, Row
 
@@ -25,7 +25,8 @@ def plan_of(family: Family, *, tiny: bool, depths: dict[str, Any]) -> Plan:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo's, of diffusers' deprecated corners
         module = family.build(tiny=tiny, **depths)
-        return rewrite(capture(module, family.example(family.size, tiny=tiny)).graph_module)
+        inputs = family.example(TINY if tiny else family.size, tiny=tiny)
+        return rewrite(capture(module, inputs).graph_module)
 
 
 def report_of(name: str) -> CoverageReport:

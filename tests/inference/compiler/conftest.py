@@ -13,10 +13,8 @@ import torch
 from torch import Tensor
 
 from inference.compiler.capture import capture
-from inference.compiler.families import FAMILIES, Family, Size
+from inference.compiler.families import FAMILIES, TINY, Family
 from inference.compiler.plan import Plan, rewrite
-
-SMALL = Size(1, 1, 16, 16, 24)
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Captured:
 @cache
 def captured_family(name: str) -> Captured:
     family = FAMILIES[name]
-    module, inputs = family.build(), family.example(SMALL)
+    module, inputs = family.build(), family.example(TINY)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo on diffusers' own deprecated corners
         eager = module(**inputs)[0]
