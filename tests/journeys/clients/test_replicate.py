@@ -12,6 +12,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.webhook import Webhooks
 
+from tests.marketplace.media import samples
 from tests.receiver import receiving
 from tests.running import Stack
 
@@ -118,6 +119,25 @@ def test_lists_go_on_over_pages(client: Client) -> None:
     first = client.predictions.list()
     assert first.previous is None
     assert [p.id for p in first.results] == sorted((p.id for p in first.results), reverse=True)
+
+
+def test_a_list_of_more_than_a_page_goes_on_by_its_cursor(client: Client) -> None:
+    for _ in range(101):
+        client.models.predictions.create("rehearsal/still", input=STILL)
+    first = client.predictions.list()
+    assert (len(first.results), first.previous) == (100, None)
+    second = client.predictions.list(cursor=first.next)
+    assert second.results
+    assert second.results[0].id < first.results[-1].id
+
+
+def test_a_sound_of_120_megabytes_is_kept(client: Client, tmp_path: Path) -> None:
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        file.writelines(samples.wav(115))
+    kept = client.files.create(large)
+    assert kept.size == large.stat().st_size > 120_000_000
+    assert kept.content_type == "audio/wav"
 
 
 def test_another_teams_prediction_is_one_that_never_was(client: Client, stranger: Client) -> None:
