@@ -82,4 +82,4 @@ class Answered:
             return True
         if self.peer.requests > self.requests:
             return False
-        return self.peer.state != OPEN or self.peer.silent()
+        return self.peer.state != OPEN or self.peer.owed()

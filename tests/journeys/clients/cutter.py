@@ -38,7 +38,7 @@ class Cutter:
     point: str = "nothing"
     how: str = "reset"
     cuts: int = 1
-    patience: float = 1.5
+    patience: float = 3.0
     url: str = ""
     posts: int = 0
     links: list[socket.socket] = field(default_factory=list)
