@@ -119,9 +119,21 @@ def refund(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
         return redirect("run", run_id=run_id)
     if request_of.state == RefundRequest.State.GRANTED:
         messages.success(request, "You have it back: what you told us is what we found.")
+    elif request_of.looked_at is None:
+        messages.success(request, "We look at the files again. It takes a moment.")
     else:
         messages.success(request, "A person looks at it and answers here.")
     return redirect("run", run_id=run_id)
+
+
+@team_page
+@require_GET
+def refunds(request: HttpRequest, team: Team, run_id: str) -> HttpResponse:
+    """What became of a request, for htmx while the files are looked at; then the page is due."""
+    context = run_context(run_uuid(run_id), team.id)
+    if not context["looking"]:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return render(request, "runs/refund.html", context)
 
 
 def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
@@ -148,6 +160,7 @@ def run_context(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         "entries_sum": sum(entry["amount"]["nano"] for entry in shown["entries"]),
         "told": told(run_id, team_id),
         "reasons": REASONS.items(),
+        "looking": any(asked["looked_at"] is None for asked in shown["refund_requests"]),
         "answer_by": answer_due(shown),
         "may_ask": refundable(shown),
         "again": urlencode(shown["inputs"]),

@@ -40,6 +40,7 @@ urlpatterns = [
     path("runs/<str:run_id>/cancel", runs.cancel, name="run_cancel"),
     path("files/announce", files.announce, name="announce_file"),
     path("runs/<str:run_id>/refund", runs.refund, name="run_refund"),
+    path("runs/<str:run_id>/refunds", runs.refunds, name="run_refunds"),
     path("usage", usage.index, name="usage"),
     path("usage.csv", usage.download, name="usage_csv"),
     path("usage/focus.csv", usage.focus, name="usage_focus"),

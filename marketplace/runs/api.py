@@ -100,6 +100,11 @@ REFUND_REQUEST = {
         "decided_by": {"enum": ["system", "admin", None]},
         "answer": {"type": "string", "description": "What we say to it."},
         "created_at": {"type": "string", "format": "date-time"},
+        "looked_at": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "Null while the files are being decoded anew.",
+        },
         "deadline_at": {"type": "string", "format": "date-time"},
         "decided_at": {"type": ["string", "null"], "format": "date-time"},
     },
@@ -218,8 +223,9 @@ class Refunds(KeyView):
         responses={201: REFUND_REQUEST, 200: REFUND_REQUEST},
     )
     def post(self, request: Request, run: str) -> Response:
-        """Ask for a refund of a run. Granted at once where what we find agrees, else a person
-        answers by the deadline. While one is open, asking again gives that one."""
+        """Ask for a refund of a run. Granted at once where our books agree, or as soon as
+        the files were looked at (`looked_at`) and agree; else a person answers by the deadline.
+        While one is open, asking again gives that one."""
         key, wish = presented_key(request), body_of(request)
         authorise(scopes=key.scopes, needs="run")
         for field in wish:
@@ -246,11 +252,12 @@ class Refunds(KeyView):
 
 def asked_json(asked: RefundRequest) -> dict[str, object]:
     currency = Hold.objects.values_list("currency", flat=True).get(run_id=asked.run_id)
-    kept = ("reason", "note", "state", "answer", "created_at", "deadline_at", "decided_at")
+    told = ("reason", "note", "state", "answer")
+    times = ("created_at", "looked_at", "deadline_at", "decided_at")
     return {
         "id": asked.public_id,
         "run": ids.public("run", asked.run_id),
-        **{name: getattr(asked, name) for name in kept},
+        **{name: getattr(asked, name) for name in told + times},
         "amount": Money(asked.amount, currency).as_json(),
         "decided_by": asked.decided_by or None,
     }

@@ -127,6 +127,7 @@ FINDERS: dict[str, Callable[[Run], Evidence]] = {
     "duplicate": duplicate,
     "other": other,
 }
+DECODING = frozenset({"undecodable", "wrong_length"})  # these take seconds
 
 
 def look(output: Output) -> tuple[str, Measures | None]:

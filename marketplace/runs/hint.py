@@ -1,4 +1,4 @@
-"""Tell a queue's workers that a run waits. Losing a hint costs a moment, never a run.
+"""Tell a queue's workers that a run waits, or a refund. Losing a hint costs a moment, never a run.
 
 Any process may publish; a broker that is away is noted in the log and the sweep hints again.
 """
@@ -6,31 +6,39 @@ Any process may publish; a broker that is away is noted in the log and the sweep
 import logging
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from kombu import Connection
 from kombu.exceptions import KombuError
 from kombu.pools import ProducerPool, producers
 
-from marketplace.celery import app
+from marketplace.celery import CHORES, app
 
 log = logging.getLogger(__name__)
 
-TASK = "kinora.hint"
+TASK, LOOK = "kinora.hint", "kinora.look"
 ONCE_MORE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 BOUNDED = ONCE_MORE | {"socket_connect_timeout": 1, "socket_timeout": 1}
 SECONDS = 1.0
 
 
 def publish(queue: str) -> bool:
-    """Send one hint to `queue` and say whether it went out.
+    """Send one hint to `queue` and say whether it went out."""
+    return send(TASK, queue, queue)
 
-    A broker that is away costs about a second and raises nothing.
-    """
+
+def look(request: UUID) -> bool:
+    """Have the chores look at the files of a refund's request; whether they were told."""
+    return send(LOOK, str(request), CHORES)
+
+
+def send(task: str, argument: str, queue: str) -> bool:
+    """A broker that is away costs about a second and raises nothing."""
     try:
         with pool().acquire(block=True, timeout=SECONDS) as producer:
             app.send_task(
-                TASK,
-                args=[queue],
+                task,
+                args=[argument],
                 queue=queue,
                 producer=producer,
                 ignore_result=True,
@@ -38,7 +46,7 @@ def publish(queue: str) -> bool:
                 retry_policy=ONCE_MORE,
             )
     except (KombuError, OSError) as error:
-        log.warning("no hint for %s: %s", queue, error)
+        log.warning("no %s for %s: %s", task, queue, error)
         return False
     return True
 

@@ -243,6 +243,7 @@ class RefundRequest(models.Model):
     answer = models.CharField(max_length=500, blank=True)
     evidence = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
+    looked_at = models.DateTimeField(null=True, help_text="none: the files are being decoded anew")
     deadline_at = models.DateTimeField()
     decided_at = models.DateTimeField(null=True)
 

@@ -41,7 +41,7 @@ SELECT json_build_object('entries', (
     SELECT coalesce(json_agg(json_build_object(
                'id', q.id, 'reason', q.reason, 'note', q.note, 'state', q.state,
                'amount', q.amount, 'decided_by', q.decided_by, 'answer', q.answer,
-               'created_at', q.created_at, 'deadline_at', q.deadline_at,
+               'created_at', q.created_at, 'looked_at', q.looked_at, 'deadline_at', q.deadline_at,
                'decided_at', q.decided_at) ORDER BY q.id), '[]')
       FROM runs_refundrequest q WHERE q.run_id = asked.run_id), 'decisions', (
     SELECT coalesce(json_agg(json_build_object(

@@ -1,4 +1,4 @@
-"""Ask for a refund of a run, and decide about it: by evidence at once, else by an admin in time.
+"""Ask for a refund of a run, and decide about it: by evidence soon, else by an admin in time.
 
 A request never moves more than what is left of the charge, and a run has one open at a time.
 """
@@ -18,13 +18,15 @@ from marketplace.accounts.models import ApiKey, User
 from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger.models import Entry, Hold
 from marketplace.ledger.refund import refund
-from marketplace.runs.evidence import Evidence, gather
+from marketplace.runs import hint
+from marketplace.runs.evidence import DECODING, Evidence, gather
 from marketplace.runs.models import Decision, RefundRequest, Run
 
 log = logging.getLogger(__name__)
 
 MOST = 3  # requests per run
 LONGEST = 500
+PATIENCE = timedelta(seconds=30)  # for a chore that looks at files
 SATURDAY = 5
 AGREES = "What you told us is what we found."
 LATE = "We did not answer in time, so you have it back."
@@ -41,8 +43,9 @@ def ask(
 ) -> tuple[RefundRequest, bool]:
     """A request for a refund and whether it is new; one that is open is given as it is.
 
-    Granted before it returns where the evidence agrees. Raises NotFound, also for another team's
-    run, InvalidInput, Conflict where nothing can be given back. A refusal writes nothing.
+    Granted before it returns where the books agree. Where files have to be decoded anew a chore
+    does it at once (`look`), and the request says so until then. Raises NotFound, also for another
+    team's run, InvalidInput, Conflict where nothing can be given back. A refusal writes nothing.
     """
     found = Run.objects.filter(id=run, team_id=team_id).first() if run else None
     if found is None:
@@ -51,7 +54,7 @@ def ask(
     if present := open_request(found):
         return present, False
     check_possible(found)
-    evidence = gather(found, reason)
+    evidence = None if reason in DECODING else gather(found, reason)
     with transaction.atomic():
         hold = Hold.objects.select_for_update().get(run_id=found.id)
         if present := open_request(found):
@@ -63,12 +66,44 @@ def ask(
             key=key,
             reason=reason,
             note=note.strip(),
-            evidence=evidence.facts,
+            evidence=evidence.facts if evidence else {},
+            looked_at=timezone.now() if evidence else None,
             deadline_at=working_days(timezone.now(), settings.REFUND_WORKING_DAYS),
         )
-        if evidence.share:
+        if evidence is None:
+            transaction.on_commit(lambda: hint.look(request.id))
+        elif evidence.share:
             give(request, amount_of(hold, evidence), admin=None, words=AGREES, why="evidence")
     return request, True
+
+
+def look(request: UUID) -> bool:
+    """Decode the files of a request anew and grant it where we find the same; whether it was due.
+
+    Takes seconds, outside a transaction. Repeats safely: of two that look at once one counts.
+    """
+    asked = RefundRequest.objects.select_related("run").filter(id=request, looked_at=None).first()
+    if asked is None:
+        return False
+    evidence = gather(asked.run, asked.reason)
+    with transaction.atomic():
+        found = RefundRequest.objects.select_for_update().get(id=request)
+        if found.looked_at:
+            return False
+        found.evidence, found.looked_at = evidence.facts, timezone.now()
+        found.save(update_fields=["evidence", "looked_at"])
+        hold = Hold.objects.select_for_update().get(run_id=found.run_id)
+        amount = amount_of(hold, evidence)
+        if amount and found.state == RefundRequest.State.OPEN:
+            give(found, amount, admin=None, words=AGREES, why="evidence")
+    return True
+
+
+def unlooked() -> int:
+    """Look where the chore was lost. Gives how many waited: should be 0."""
+    since = timezone.now() - PATIENCE
+    waiting = RefundRequest.objects.filter(looked_at=None, created_at__lt=since)
+    return sum(look(found) for found in list(waiting.values_list("id", flat=True)[:20]))
 
 
 def check_words(reason: Any, note: Any) -> None:

@@ -145,6 +145,7 @@ SELDOM: dict[str, Callable[[], int]] = {
     "entries folded": fold,
     "progress of ended runs": old_progress,
     "expired outputs": expired_outputs,
+    "refunds nobody looked at": refunds.unlooked,
     "overdue refund requests": refunds.overdue,
     "overdue reviews": review.overdue,
     "webhook deliveries forgotten": tidy.forget_old,

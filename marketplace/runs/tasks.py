@@ -5,12 +5,13 @@ loops start with the worker and end with it.
 """
 
 from typing import Any
+from uuid import UUID
 
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 
 from marketplace.celery import CHORES, LABS, app
 from marketplace.ledger import check
-from marketplace.runs import forecast, sweep
+from marketplace.runs import forecast, refunds, sweep
 from marketplace.runs.deliverer import Deliverer
 from marketplace.runs.supplier import Supplier
 
@@ -53,6 +54,12 @@ def hint(queue: str) -> None:
     for supplier in suppliers:
         if supplier.queue == queue:
             supplier.wake()
+
+
+@app.task(name="kinora.look")
+def look(request: str) -> None:
+    """Decode a run's files anew for whoever asks for a refund."""
+    refunds.look(UUID(request))
 
 
 @app.task(name="kinora.sweep_often")

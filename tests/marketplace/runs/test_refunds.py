@@ -19,6 +19,7 @@ from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Entry
 from marketplace.ledger.refund import refund
 from marketplace.media import store
+from marketplace.runs import refunds
 from marketplace.runs.models import Decision, Output, RefundRequest, Run
 from marketplace.runs.receipt import receipt
 from marketplace.runs.refunds import ask, grant, left, overdue, refuse, working_days
@@ -47,7 +48,11 @@ def made(ada: Person, still: Release, lab: Lab) -> Callable[..., Run]:
 
 
 def wanted(person: Person, run: Run, reason: str, note: str = "") -> RefundRequest:
-    return ask(run=run.id, team_id=person.team.id, reason=reason, note=note)[0]
+    """A request, after the files were looked at where that is due."""
+    request, _ = ask(run=run.id, team_id=person.team.id, reason=reason, note=note)
+    refunds.look(request.id)
+    request.refresh_from_db()
+    return request
 
 
 def spoil(output: Output, content: bytes | None) -> None:
@@ -188,8 +193,8 @@ def test_asked_eight_times_at_once_it_is_paid_back_once(
 
     with ThreadPoolExecutor(8) as threads:
         states = list(threads.map(once, range(8)))
-    assert states.count("granted") == 1
-    assert RefundRequest.objects.count() == 1
+    assert set(states) <= {"granted", "conflict"}
+    assert (RefundRequest.objects.count(), Decision.objects.count()) == (1, 1)
     assert balance(ada.team.id).available == FUNDS
     assert closed(run.id) == ("captured", PICTURE)
 
