@@ -13,16 +13,16 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from marketplace import ids
 from marketplace import money as amounts
 from marketplace.accounts.models import User
-from marketplace.errors import InvalidInput, KinoraError
+from marketplace.errors import InvalidInput, KinoraError, NotFound
 from marketplace.ledger.models import Hold
 from marketplace.money import Money
 from marketplace.pages.staff import staff_page
-from marketplace.runs import claim
+from marketplace.runs import claim, uncosted
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.models import Decision, RefundRequest, Run
 from marketplace.runs.receipt import receipt
@@ -67,6 +67,7 @@ def index(request: HttpRequest) -> HttpResponse:
     waiting = sorted([*reviews(), *requests()], key=lambda found: found.deadline)
     decided = Decision.objects.select_related("user").order_by("-id")[:DECIDED]
     context = {"waiting": waiting, "late": sum(w.late for w in waiting), "decided": decided}
+    context["uncosted"] = uncosted.waiting()
     return render(request, "console/exceptions.html", context)
 
 
@@ -149,6 +150,26 @@ def choices(known: Row, usage: list[Row]) -> list[dict[str, Any]]:
             due = cost(known, used)
             found.append({"words": words, "amount": due, "too_much": due > known["held"]})
     return found
+
+
+@staff_page
+@require_POST
+def cost_of(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Book what a run cost us of which no tariff says it."""
+    found, admin = ids.private("run", run_id), request.user
+    if found is None or not isinstance(admin, User):
+        raise Http404("Nothing waits here.")
+    try:
+        amount = amounts.parse(request.POST.get("amount", "").strip().removeprefix("$"))
+        uncosted.book(run=found, amount=amount, admin=admin, why=request.POST.get("why", ""))
+        messages.success(request, f"Booked: {said(amount)}.")
+    except ValueError:
+        messages.error(request, "An amount in dollars, 0 where it cost nothing.")
+    except NotFound:
+        raise Http404("Nothing waits here.") from None
+    except KinoraError as error:
+        messages.error(request, error.message)
+    return redirect("exceptions")
 
 
 # ── a decision ────────────────────────────────────────────────────────────────────────────────

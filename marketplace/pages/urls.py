@@ -54,6 +54,7 @@ urlpatterns = [
     path("balance/statement", balance.download, name="statement"),
     path("console/exceptions", exceptions.index, name="exceptions"),
     path("console/exceptions/<str:run_id>", exceptions.one, name="exception"),
+    path("console/uncosted/<str:run_id>", exceptions.cost_of, name="uncosted"),
     path("console/margins", margins.index, name="margins"),
     path("console/audit", audit.index, name="audit"),
     path("webhooks", webhooks.index, name="webhooks"),

@@ -272,11 +272,25 @@ class Decision(models.Model):
     run_id = models.UUIDField(db_index=True)
     request = models.ForeignKey(RefundRequest, null=True, on_delete=models.PROTECT)
     user = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
-    act = models.CharField(max_length=10, help_text="charge, void, grant, refuse")
+    act = models.CharField(max_length=10, help_text="charge, void, grant, refuse, cost")
     amount = models.BigIntegerField(help_text="charged or given back, nano-units")
     words = models.CharField(max_length=500, blank=True)
     why = models.CharField(max_length=500, blank=True)
     at = models.DateTimeField(auto_now_add=True)
+
+
+class Uncosted(models.Model):
+    """A run of which its tariff did not say what it cost us; a person books the amount."""
+
+    run = models.OneToOneField(Run, primary_key=True, on_delete=models.PROTECT)
+    why = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    booked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["at"], condition=Q(booked_at=None), name="uncosted_waiting")
+        ]
 
 
 class Progress(models.Model):

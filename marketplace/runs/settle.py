@@ -235,7 +235,8 @@ def closing(case: Case, metered: Metered) -> dict[str, Any]:
 
 
 def cost_item(case: Case, end: End, outcome: str) -> dict[str, Any] | None:
-    """What the run cost us, for `book_costs`; None where it cost nothing or nobody agreed on it."""
+    """What the run cost us, for `book_costs`; None where it cost nothing. Where the tariff does not
+    say, why: a person books it later, and the customer does not wait for that."""
     used = tariff.Used(
         by_class(case, end.reported),
         by_class(case, measured(end)),
@@ -252,13 +253,18 @@ def cost_item(case: Case, end: End, outcome: str) -> dict[str, Any] | None:
             used,
             case.created_at,
         )
-    except (Unpriceable, ArithmeticError, KeyError):  # no reason to keep the customer waiting
-        log.exception("%s: its tariff does not say what it costs", case.public_id)
-        return None
+    except (Unpriceable, ArithmeticError, KeyError) as reason:
+        log.warning("%s: its tariff does not say what it costs: %s", case.public_id, reason)
+        return {"uncosted": str(reason)[:200] or type(reason).__name__}
+    return booking(case, amount) if amount else None
+
+
+def booking(case: Case, amount: int) -> dict[str, Any]:
+    """A cost as `book_costs` takes it: whom we owe it, nano-units."""
     lab = case.model.partition("/")[0]
     payable = pool_account(case.queue) if case.adapter == tariff.OWN else payable_account(lab)
-    found = {"amount": amount, "payable": payable, "cogs": cogs_account(case.model)}
-    return found | {"currency": case.currency} if amount else None
+    accounts = {"payable": payable, "cogs": cogs_account(case.model)}
+    return {"amount": amount, "currency": case.currency} | accounts
 
 
 def measured(end: End) -> dict[str, Decimal]:

@@ -6,7 +6,8 @@
 --                     frames, seconds, sound, expires_at}],
 --          events: [{unit, quantity, requested, reported, measured}],
 --          hold: {state, amount, shares: [{account, amount}]},
---          cost: {amount, payable, cogs, currency}, what it cost us, or null}].
+--          cost: {amount, payable, cogs, currency}, what it cost us; {uncosted}, why nobody
+--                could say; or null}].
 -- The fence: only the present attempt settles. A run whose lease lapsed may still be settled by that
 -- attempt as long as nobody has claimed it again. Gives per run `settled`, `replayed` (it had ended under this
 -- very attempt) or `stale`; only the first writes.
@@ -69,6 +70,11 @@ BEGIN
     PERFORM book_costs((SELECT coalesce(jsonb_agg(
         (i -> 'cost') || jsonb_build_object('run_id', i -> 'run_id')), '[]')
         FROM jsonb_array_elements(mine) AS i WHERE i #> '{cost,amount}' IS NOT NULL));
+
+    INSERT INTO runs_uncosted (run_id, why, at)
+    SELECT (i ->> 'run_id')::uuid, i #>> '{cost,uncosted}', now()
+      FROM jsonb_array_elements(mine) AS i WHERE i #> '{cost,uncosted}' IS NOT NULL
+    ON CONFLICT DO NOTHING;
 
     INSERT INTO runs_outbox (topic, key, created_at)
     SELECT 'run.finished', p::text, now() FROM unnest(passed) AS p;

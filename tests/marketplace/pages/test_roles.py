@@ -15,6 +15,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 
 from marketplace import ids
 from marketplace.access import budget as budgets
@@ -22,6 +23,7 @@ from marketplace.accounts import keys
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Release
 from marketplace.pages.urls import urlpatterns
+from marketplace.runs.models import Uncosted
 from marketplace.webhooks import endpoints
 from tests.conftest import PASSWORD, Person, join
 from tests.journeys.books import delivered, settle
@@ -65,6 +67,7 @@ POSTS = {
     "budget_close": Post(OWNERS, of="budget"),
     "budget_reopen": Post(OWNERS, of="closed"),
     "exception": Post(ADMINS, of="disputed", data=DECISION),
+    "uncosted": Post(ADMINS, of="uncosted", data={"amount": "0.03", "why": "invoice"}),
     "audit": Post(ADMINS),
     "webhooks": Post(WORKERS, data=WISH),
     "webhook_own_secret": Post(WORKERS, data={"turn": "1"}),
@@ -117,6 +120,9 @@ def things(ada: Person) -> dict[str, str]:
         for name in ("film", "still")
     )
     budgets.close(budget=closed)
+    charged = clip_of(ada, reported=5)
+    charged_id = ids.private("run", charged)
+    Uncosted.objects.create(run_id=charged_id, why="no row", at=timezone.now())
     return {
         "team": "",
         "studio": ada.team.public_id,
@@ -125,7 +131,8 @@ def things(ada: Person) -> dict[str, str]:
         "key": key.public_id,
         "budget": opened.public_id,
         "closed": closed.public_id,
-        "charged": clip_of(ada, reported=5),
+        "charged": charged,
+        "uncosted": charged,
         "disputed": clip_of(ada, reported=10, height=180),
         "waiting": ids.public("run", admit(ada)),
     }

@@ -1,22 +1,27 @@
 """Each outcome's charge, what the lab charges us for it, and what is left: exact."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
+from marketplace import ids
+from marketplace.accounts.models import User
 from marketplace.catalog.models import Release
 from marketplace.ledger.models import Entry, Transfer
 from marketplace.ledger.refund import refund
 from marketplace.metering.outcomes import OUTCOMES
 from marketplace.metering.tariff import publish_tariff
-from marketplace.runs import sweep
+from marketplace.runs import sweep, uncosted
 from marketplace.runs.margin import margin, margins
-from marketplace.runs.models import Attempt, Run
+from marketplace.runs.models import Attempt, Decision, Run
 from marketplace.runs.receipt import receipt
 from marketplace.runs.settle import failed
-from tests.conftest import Person
+from tests.conftest import PASSWORD, Person
 from tests.journeys.books import delivered, drawn, settle
 from tests.lab import Lab
 from tests.marketplace import worker
@@ -101,14 +106,44 @@ def test_a_later_tariff_does_not_touch_an_older_run(ada: Person, clip: Release) 
     assert [margin(run)["cost"] for run in (older, newer)] == [30_000_000, 45_000_000]
 
 
-def test_a_tariff_that_cannot_be_reckoned_keeps_nobody_waiting(ada: Person, clip: Release) -> None:
+@pytest.fixture
+def unpriced(ada: Person, clip: Release) -> UUID:
+    """A clip of a size of which its tariff does not say what it costs."""
     high = {"when": {"resolution": "360p"}, "unit_price": "0.006"}
     publish_tariff(release=clip, lines=[{"unit": "video_second", "table": [high]}])
     run_id = admit(ada, "rehearsal/clip", seconds=5, resolution="180p")
-    end = delivered(5, reported=5, height=180)
-    assert settle(*worker.claim(), end) == "settled"
-    assert closed(run_id) == ("captured", 50_000_000)
-    assert margin(run_id)["cost"] == 0
+    assert settle(*worker.claim(), delivered(5, reported=5, height=180)) == "settled"
+    return run_id
+
+
+def test_a_tariff_that_cannot_be_reckoned_keeps_nobody_waiting(unpriced: UUID) -> None:
+    assert closed(unpriced) == ("captured", 50_000_000)
+    assert margin(unpriced)["cost"] == 0
+    [waits] = uncosted.waiting()
+    assert waits.run_id == unpriced
+    assert "There is no price for" in waits.why
+
+
+def test_a_person_books_what_it_cost_once(unpriced: UUID, rook: User) -> None:
+    page = Client()
+    assert page.login(email=rook.email, password=PASSWORD)
+    inbox, name = reverse("exceptions"), ids.public("run", unpriced)
+    assert "What did these cost us?" in page.get(inbox).content.decode()
+    for wrong in ({"amount": "much"}, {"amount": "-1"}, {"amount": "0.03", "why": " "}):
+        page.post(reverse("uncosted", args=[name]), {"why": "invoice 7"} | wrong)
+        assert margin(unpriced)["cost"] == 0
+    for _ in range(2):
+        page.post(reverse("uncosted", args=[name]), {"amount": "$0.03", "why": "invoice 7"})
+    found = margin(unpriced)
+    assert (found["charged"], found["cost"]) == (50_000_000, 30_000_000)
+    entries = Entry.objects.filter(transfer__kind="cost")
+    assert dict(entries.values_list("account__name", "amount")) == {
+        "lab_payable:rehearsal": 30_000_000, "cogs:rehearsal/clip": -30_000_000,
+    }  # fmt: skip
+    decision = Decision.objects.get()
+    assert (decision.act, decision.amount, decision.why) == ("cost", 30_000_000, "invoice 7")
+    assert "What did these cost us?" not in page.get(inbox).content.decode()
+    assert closed(unpriced) == ("captured", 50_000_000)
 
 
 def test_a_customer_never_sees_what_the_lab_charges(ada: Person, clip: Release) -> None:
