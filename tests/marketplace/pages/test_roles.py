@@ -58,6 +58,7 @@ POSTS = {
     "team_choose": Post(("owner", "developer", "viewer"), of="studio"),
     "price": Post(WHO, args=STILL, data=PLAY, quiet=True),
     "play": Post(WORKERS, args=STILL, data=PLAY),
+    "session": Post(WORKERS, args=("kinora", "glyph"), quiet=True),
     "run_cancel": Post(WORKERS, of="waiting"),
     "run_refund": Post(WORKERS, of="charged", data={"reason": "other", "note": "too dark"}),
     "announce_file": Post(WORKERS, data={"name": "a.png"}),
@@ -101,7 +102,13 @@ class Studio:
 
 @pytest.fixture
 def studio(
-    ada: Person, ben: Person, cy: Person, rook: User, still: Release, clip: Release
+    ada: Person,
+    ben: Person,
+    cy: Person,
+    rook: User,
+    still: Release,
+    clip: Release,
+    glyph: Release,
 ) -> Studio:
     mia = join("mia", team=ada.team, role="developer")
     people = {"owner": ada.user, "developer": mia.user, "viewer": ben.user, "outsider": cy.user}
@@ -232,12 +239,10 @@ def test_an_address_that_is_not_in_the_table_takes_no_post(studio: Studio, name:
     [route] = [p for p in urlpatterns if isinstance(p, URLPattern) and p.name == name]
     count = len(route.pattern.converters)
     address = reverse(name, args=STILL[:count] if count == 2 else ["x"] * count)
-    for who in ("owner", "admin"):
-        with undone():
-            before = books()
-            assert studio.browsers[who].post(address).status_code in (403, 404, 405)
-            assert books() == before
-    assert studio.browsers["owner"].post(address).status_code != 403
+    before = books()
+    said = {studio.browsers[who].post(address).status_code for who in ("owner", "admin")}
+    assert 405 in said <= {403, 404, 405}
+    assert books() == before
 
 
 def test_the_table_names_only_addresses_that_are(studio: Studio) -> None:
