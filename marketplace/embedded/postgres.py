@@ -28,6 +28,7 @@ SETTINGS = {
     "password_encryption": "scram-sha-256",
     "jit": "off",  # every statement is short
     "max_wal_size": "2GB",
+    "work_mem": "32MB",  # a year of usage is summed in memory
     # After a crash: one call in place of one per file, which take seconds on a busy disk.
     "recovery_init_sync_method": "syncfs",
 }

@@ -31,48 +31,60 @@ GROUPS = {  # what one may group by → columns
     "price": ("price_id",),  # a version; for files, nobody asks for it by name
 }
 PUBLIC = tuple(GROUPS)[:-1]
-COLUMNS = {
-    "day": "f.day",
-    "model": "s.model",
-    "release": "s.release",
-    "key_id": "f.key_id",
-    "project": "f.project",
-    "price_id": "f.price_id",
-    "unit": "f.unit",
+COLUMNS = {  # what one may group by, and the columns of the days that it comes from
+    "day": "day",
+    "model": "price_id",
+    "release": "price_id",
+    "key_id": "key_id",
+    "project": "project",
+    "price_id": "price_id",
+    "unit": "unit",
 }
+SUMMED = {"day": "date", "key_id": "uuid", "price_id": "bigint", "project": "text", "unit": "text"}
 COUNTS = ("runs", "charged_runs", "charged", "given_back", "refunded")
+# Many rows become few before their prices get names. Sets with days and sets without are summed
+# apart: a year by day and model, and by key, is two sums over its rows and not one over their
+# product.
 USAGE_SQL = """
-WITH facts AS (
-    SELECT u.day, u.key_id, u.price_id, u.project, u.currency, u.unit, u.runs, u.charged_runs,
-           u.charged, u.given_back, u.refunded, u.quantity
-      FROM runs_usageday u
-     WHERE u.team_id = %(team)s AND u.day BETWEEN %(first)s AND %(last)s
-     UNION ALL
-    SELECT t.day, t.key_id, t.price_id, t.project, t.currency, t.unit, t.runs, t.charged_runs,
-           t.charged, t.given_back, t.refunded, t.quantity
-      FROM usage_tail(%(team)s) t
-     WHERE t.day BETWEEN %(first)s AND %(last)s
-), sold AS (
-    SELECT p.id, l.slug || '/' || m.slug AS model, e.version AS release
-      FROM metering_price p
-      JOIN catalog_release e ON e.id = p.release_id
-      JOIN catalog_model m ON m.id = e.model_id
-      JOIN catalog_lab l ON l.id = m.lab_id
-     WHERE p.id IN (SELECT f.price_id FROM facts f)
+WITH few AS (
+    SELECT {inner}, u.currency, sum(u.runs) AS runs, sum(u.charged_runs) AS charged_runs,
+           sum(u.charged) AS charged, sum(u.given_back) AS given_back,
+           sum(u.refunded) AS refunded, sum(u.quantity) AS quantity
+      FROM (SELECT d.day, d.key_id, d.price_id, d.project, d.currency, d.unit, d.runs,
+                   d.charged_runs, d.charged, d.given_back, d.refunded, d.quantity
+              FROM runs_usageday d
+             WHERE d.team_id = %(team)s AND d.day BETWEEN %(first)s AND %(last)s
+             UNION ALL
+            SELECT t.day, t.key_id, t.price_id, t.project, t.currency, t.unit, t.runs,
+                   t.charged_runs, t.charged, t.given_back, t.refunded, t.quantity
+              FROM usage_tail(%(team)s) t
+             WHERE t.day BETWEEN %(first)s AND %(last)s) u
+     WHERE {narrowed}
+     GROUP BY u.currency, GROUPING SETS ({summed})
+), f AS (
+    SELECT few.*, l.slug || '/' || m.slug AS model, e.version AS release
+      FROM few
+      LEFT JOIN metering_price p ON p.id = few.price_id
+      LEFT JOIN catalog_release e ON e.id = p.release_id
+      LEFT JOIN catalog_model m ON m.id = e.model_id
+      LEFT JOIN catalog_lab l ON l.id = m.lab_id
 )
 SELECT {level} AS level, {dims} f.currency, {unit} AS unit,
        sum(f.runs)::bigint AS runs, sum(f.charged_runs)::bigint AS charged_runs,
        sum(f.charged)::bigint AS charged, sum(f.given_back)::bigint AS given_back,
        sum(f.refunded)::bigint AS refunded, sum(f.quantity) AS quantity
-  FROM facts f LEFT JOIN sold s ON s.id = f.price_id
+  FROM f
  WHERE {where}
- GROUP BY f.currency, GROUPING SETS ({sets})
+ GROUP BY f.currency, f.daily, GROUPING SETS ({sets})
+HAVING f.daily = {daily}
 """
-FILTERS = {
-    "model": "s.model = %(model)s",
-    "release": "s.model || '@' || s.release = %(release)s",
-    "key": "f.key_id IS NOT DISTINCT FROM %(key)s",
-    "project": "f.project = %(project)s",
+FILTERS = {  # by the days' own columns
+    "key": "u.key_id IS NOT DISTINCT FROM %(key)s",
+    "project": "u.project = %(project)s",
+}
+NAMED = {  # by names of a price
+    "model": "f.model = %(model)s",
+    "release": "f.model || '@' || f.release = %(release)s",
 }
 
 
@@ -80,7 +92,8 @@ FILTERS = {
 class Wish:
     """The days asked for, both included, and what alone is counted.
 
-    filters: name of `FILTERS` → value; a key of None is the playground, a project of "" is none.
+    filters: name of `FILTERS` or `NAMED` → value; a key of None is the playground, a
+    project of "" is none.
     """
 
     team_id: UUID
@@ -162,7 +175,9 @@ def wished(
             f"{first_name} must be before {last_name}, by at most {LONGEST.days} days.",
             param=first_name,
         )
-    filters: dict[str, Any] = {name: asked[name][:200] for name in FILTERS if name in asked}
+    filters: dict[str, Any] = {
+        name: asked[name][:200] for name in (*NAMED, *FILTERS) if name in asked
+    }
     if "key" in filters:
         filters["key"] = key_named(filters["key"])
     return Wish(team_id, first, last, filters)
@@ -221,14 +236,43 @@ def usage(
 
 
 def statement(wish: Wish, sets: Sequence[Sequence[str]], used: Sequence[str]) -> str:
-    names = [COLUMNS[name] for name in used]
+    names = [f"f.{name}" for name in used]
+    both = [
+        sums(wish, each)
+        for each in ([each for each in sets if "day" in each],
+                     [each for each in sets if "day" not in each])
+        if each
+    ]  # fmt: skip
     return USAGE_SQL.format(
+        inner=inner(both),
+        narrowed=" AND ".join(FILTERS[name] for name in wish.filters if name in FILTERS) or "true",
+        summed=", ".join(f"({', '.join(f'u.{column}' for column in each)})" for each in both),
         level=f"grouping({', '.join(names)})" if names else "0",
         dims="".join(f"{name}, " for name in names if name != "f.unit"),
         unit="f.unit" if "unit" in used else "''",
-        where=" AND ".join(FILTERS[name] for name in wish.filters) or "true",
-        sets=", ".join(f"({', '.join(COLUMNS[name] for name in each)})" for each in sets),
+        where=" AND ".join(NAMED[name] for name in wish.filters if name in NAMED) or "true",
+        sets=", ".join(f"({', '.join(f'f.{name}' for name in each)})" for each in sets),
+        daily="(grouping(f.day) = 0)" if "day" in used else "false",
     )
+
+
+def sums(wish: Wish, sets: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The columns that rows are first summed by, so that these sets can be made of them."""
+    needed = {COLUMNS[name] for each in sets for name in each}
+    if any(name in NAMED for name in wish.filters):
+        needed.add("price_id")
+    return tuple(column for column in SUMMED if column in needed)
+
+
+def inner(both: Sequence[Sequence[str]]) -> str:
+    """All columns that a sum may be by, and whether a row is of a day."""
+    present = {column for each in both for column in each}
+    columns = [
+        f"u.{column}" if column in present else f"NULL::{kind} AS {column}"
+        for column, kind in SUMMED.items()
+    ]
+    daily = "grouping(u.day) = 0" if "day" in present else "false"
+    return ", ".join((*columns, f"{daily} AS daily"))
 
 
 def columns_of(names: Sequence[str]) -> tuple[str, ...]:
