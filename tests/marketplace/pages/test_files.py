@@ -33,6 +33,18 @@ def test_a_file_input_is_an_address_with_a_chooser(ada_plays: Client) -> None:
     assert "js/file.js" in page
 
 
+def test_pictures_are_listed_one_on_each_line(ada_plays: Client) -> None:
+    seed.put_on_sale(next(sale for sale in seed.SALES if sale.slug == "blend"))
+    page = ada_plays.get("/models/rehearsal/blend")
+    assert page.status_code == 200
+    assert '<textarea name="images"' in page.content.decode()
+    inline = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+    asked = {"images": f"{inline}\n{inline}\n", "size": "64x64", "latency_ms": 0}
+    run = ada_plays.post("/models/rehearsal/blend/play", {**asked, "behaviour": "normal"})
+    assert run.status_code == 302
+    assert sorted(Run.objects.get().files) == ["images/0", "images/1"]
+
+
 def test_a_chosen_file_is_announced_for_the_team(ada_plays: Client, ada: Person) -> None:
     told = ada_plays.post("/files/announce", {"name": "cat.png"}).json()
     assert urlsplit(told["put"]).netloc == ""
