@@ -14,6 +14,7 @@ from marketplace.hot.peer import Answered
 
 SECONDS = 20.0
 LARGEST = 100_000
+ALIKE = 64  # tries of one request that are remembered, the newest
 Asked = tuple[UUID, bytes]
 
 
@@ -31,6 +32,10 @@ class Try:
     answered: Answered | None = None
     lost: bool = False
     streamed: bool = False
+
+    def received(self) -> bool:
+        """Whether the client went on afterwards, on the same connection."""
+        return not self.lost and self.answered is not None and self.answered.received()
 
     def missed(self, *, again: bool) -> bool:
         """Whether the client did not get its answer. again: asked for one that tries again."""
@@ -55,7 +60,8 @@ class Losses:
         """A run was admitted for this request; `end` follows when it has its answer."""
         trail.asked = asked
         found = Try(run_id, time.monotonic() + SECONDS, trail)
-        self.tries.setdefault(asked, []).append(found)
+        alike = [each for each in self.tries.get(asked, []) if not each.received()]
+        self.tries[asked] = [*alike[1 - ALIKE :], found]
 
     def end(self, trail: Trail, answered: Answered | None, *, streamed: bool) -> None:
         """The answer goes out now."""

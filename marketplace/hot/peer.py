@@ -70,9 +70,13 @@ class Answered:
     requests: int
     relayed: bool
 
+    def received(self) -> bool:
+        """Whether more was asked on the connection since, as who has the answer does."""
+        return not self.relayed and self.peer.requests > self.requests
+
     def missed(self) -> bool:
         """Whether the answer did not arrive, as surely as a kernel can know it."""
-        if self.relayed or self.peer.requests > self.requests:
+        if self.relayed or self.received():
             return False
         return self.peer.state == BROKEN or self.peer.silent()
 
@@ -80,6 +84,6 @@ class Answered:
         """Whether it may not have arrived: enough for a client that says that it tries again."""
         if self.relayed:
             return True
-        if self.peer.requests > self.requests:
+        if self.received():
             return False
         return self.peer.state != OPEN or self.peer.owed()

@@ -76,7 +76,7 @@ BEGIN
 
     RETURN QUERY
     SELECT w.place,
-           CASE WHEN w.run_id = ANY (refused) THEN h.h ->> 'code'
+           CASE WHEN w.run_id = ANY (refused) THEN h.code
                 WHEN w.run_id = ANY (entered) THEN 'ok'
                 WHEN first.id IS NOT NULL AND first.inputs_digest = decode(w.inputs_digest, 'hex')
                      THEN 'replayed'
@@ -87,29 +87,32 @@ BEGIN
                 WHEN twin.code IS NOT NULL THEN twin.code
                 ELSE 'release_retired' END,
            CASE WHEN w.run_id = ANY (entered) THEN w.run_id ELSE first.id END,
-           coalesce((h.h ->> 'available')::bigint, twin.available),
-           hints, now(), nullif(coalesce(h.h -> 'budget', twin.budget), 'null')
+           coalesce(h.available, twin.available),
+           hints, now(), nullif(coalesce(h.budget, twin.budget), 'null')
       FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, key_id uuid, release_id bigint, inputs_digest text,
              idempotency_key text)) WITH ORDINALITY
            AS w(run_id, team_id, key_id, release_id, inputs_digest, idempotency_key, place)
-      LEFT JOIN jsonb_array_elements(held) AS h(h) ON (h.h ->> 'run_id')::uuid = w.run_id
+      LEFT JOIN jsonb_to_recordset(held) AS
+           h(run_id uuid, code text, available bigint, budget jsonb) ON h.run_id = w.run_id
       LEFT JOIN LATERAL (
-          SELECT r.id, r.inputs_digest FROM runs_run r WHERE r.id = w.run_id
+          SELECT r.id, r.inputs_digest FROM runs_run r
+           WHERE r.id = w.run_id AND w.run_id <> ALL (entered)
            UNION ALL
           SELECT r.id, r.inputs_digest FROM runs_run r
            WHERE r.team_id = w.team_id AND r.idempotency_key = w.idempotency_key
-           LIMIT 1) first ON w.run_id <> ALL (entered)
+             AND w.run_id <> ALL (entered)
+           LIMIT 1) first ON true
       LEFT JOIN accounts_team t ON t.id = w.team_id
       LEFT JOIN accounts_apikey k ON k.id = w.key_id
       -- The same key twice in one call, and the first of them was refused: so is the second.
       LEFT JOIN LATERAL (
-          SELECT o.h ->> 'code' AS code, (o.h ->> 'available')::bigint AS available,
-                 o.h -> 'budget' AS budget
+          SELECT o.code, o.available, o.budget
             FROM jsonb_to_recordset(items) AS s(run_id uuid, team_id uuid, idempotency_key text)
-            JOIN jsonb_array_elements(held) AS o(h) ON (o.h ->> 'run_id')::uuid = s.run_id
-           WHERE s.run_id = ANY (refused) AND s.run_id <> w.run_id
+            JOIN jsonb_to_recordset(held) AS
+                 o(run_id uuid, code text, available bigint, budget jsonb) ON o.run_id = s.run_id
+           WHERE w.run_id <> ALL (entered) AND s.run_id = ANY (refused) AND s.run_id <> w.run_id
              AND s.team_id = w.team_id AND s.idempotency_key = w.idempotency_key
-           LIMIT 1) twin ON w.run_id <> ALL (entered)
+           LIMIT 1) twin ON true
      ORDER BY w.place;
 END $$;

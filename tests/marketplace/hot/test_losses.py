@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from marketplace.dialects.contract import Trail
-from marketplace.hot.losses import Asked, Losses
+from marketplace.hot.losses import ALIKE, Asked, Losses
 
 ASKED: Asked = (UUID(int=1), b"digest")
 
@@ -61,3 +61,14 @@ def test_what_is_too_old_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert losses.claim(ASKED, Trail()) is None
     assert not losses.tries
     assert not losses.answered
+
+
+def test_of_many_equal_requests_the_newest_are_remembered() -> None:
+    """Else each would be compared with all before it."""
+    losses = Losses()
+    runs = []
+    for _ in range(3 * ALIKE):
+        run_id, trail = begun(losses, left=True)
+        losses.end(trail, None, streamed=False)
+        runs.append(run_id)
+    assert [losses.claim(ASKED, Trail()) for _ in range(ALIKE + 1)] == [*runs[-ALIKE:], None]
