@@ -1,6 +1,6 @@
 """Thousands of clients that wait for runs at one web process: its memory, its time, their delay.
 
-Every run is waited for by a few; their ends are spread over a third of a minute, as real ends are.
+Twenty-five wait for each run; the ends are spread over a third of a minute, as real ends are.
 
 Example: python -m tests.load.waiting --clients 5000 --seconds 60 --out docs/benchmarks
 """
@@ -25,7 +25,7 @@ import psycopg
 from tests.load.__main__ import facts, fund
 from tests.running import Stack, running_stack
 
-EACH = 5  # clients of a run
+EACH = 25  # clients of a run
 SPREAD = 20.0  # seconds from the first end to the last
 TOGETHER = 50  # runs begun at once
 TICKS = os.sysconf("SC_CLK_TCK")
