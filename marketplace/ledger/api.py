@@ -11,6 +11,7 @@ from marketplace import ids
 from marketplace.accounts.api import KeyView, team_of
 from marketplace.errors import InvalidInput
 from marketplace.ledger.balance import balance
+from marketplace.ledger.lines import newest_entries
 from marketplace.ledger.models import Entry
 from marketplace.money import Money
 
@@ -93,10 +94,8 @@ class Entries(KeyView):
     def get(self, request: Request) -> Response:
         """The ledger's entries of the team's accounts, newest first."""
         limit = page_size(request.query_params.get("limit", "20"))
-        rows = Entry.objects.filter(account__team=team_of(request)).order_by("-id")
-        if (before := cursor(request.query_params.get("cursor"))) is not None:
-            rows = rows.filter(id__lt=before)
-        page = list(rows.select_related("transfer", "account")[: limit + 1])
+        before = cursor(request.query_params.get("cursor"))
+        page = newest_entries(team_of(request).id, before=before, limit=limit + 1)
         shown = [entry_json(entry) for entry in page[:limit]]
         more = len(page) > limit
         return Response({"data": shown, "next_cursor": shown[-1]["id"] if more else None})

@@ -12,7 +12,7 @@ from marketplace import ids
 from marketplace.accounts.models import Team
 from marketplace.errors import InvalidInput
 from marketplace.ledger.balance import balance
-from marketplace.ledger.models import Entry
+from marketplace.ledger.lines import newest_entries
 from marketplace.pages.team import team_page
 from marketplace.runs.statement import period, streamed
 
@@ -30,11 +30,9 @@ SAID = {
 @require_GET
 def index(request: HttpRequest, team: Team) -> HttpResponse:
     """Credits in the order they are spent, then fifty lines, newest first."""
-    entries = Entry.objects.filter(account__team=team).select_related("transfer", "account")
-    before = request.GET.get("before", "")
-    if before.isdecimal():
-        entries = entries.filter(id__lt=int(before[:18]))
-    page = list(entries.order_by("-id")[: PAGE + 1])
+    asked = request.GET.get("before", "")
+    before = int(asked[:18]) if asked.isdecimal() else None
+    page = newest_entries(team.id, before=before, limit=PAGE + 1)
     lines = [
         {
             "entry": entry,
