@@ -319,8 +319,9 @@ class Outbox(models.Model):
 class UsageDay(models.Model):
     """What a team used on a day (UTC), folded from closed holds, refunds and meter events.
 
-    A row per unit with its charged quantity; the row of the empty unit counts runs and money in
-    nano-units. A run counts on the day its hold closed, a refund on the day it was made.
+    A row per unit with its charged quantity. A run and its money, in nano-units, count once, in the
+    row of its first unit or, where it has none, of the empty one, on the day its hold closed; a
+    refund counts in the row of the empty unit, on the day it was made.
     `usage.sql` writes it and says what is not yet in it.
     """
 

@@ -41,7 +41,6 @@ COLUMNS = {  # what one may group by, and the columns of the days that it comes 
     "unit": "unit",
 }
 SUMMED = {"day": "date", "key_id": "uuid", "price_id": "bigint", "project": "text", "unit": "text"}
-COUNTS = ("runs", "charged_runs", "charged", "given_back", "refunded")
 # Many rows become few before their prices get names. Sets with days and sets without are summed
 # apart: a year by day and model, and by key, is two sums over its rows and not one over their
 # product.
@@ -121,12 +120,14 @@ class Line:
         return self.charged - self.refunded
 
     def take(self, row: Row) -> None:
-        """Add a row: of a unit, or of the counts."""
+        """Add a row: what it counts, and how much of its unit if it has one."""
         if row["unit"]:
             self.units[row["unit"]] = row["quantity"]
-        else:
-            for name in COUNTS:
-                setattr(self, name, row[name])
+        self.runs += row["runs"]
+        self.charged_runs += row["charged_runs"]
+        self.charged += row["charged"]
+        self.given_back += row["given_back"]
+        self.refunded += row["refunded"]
 
     def as_json(self) -> dict[str, Any]:
         """What the API says of it."""

@@ -6,26 +6,26 @@
 -- `runs_usagefold.upto`; the tail is the rest. Days and tail read in one statement are exact to the
 -- last commit, whatever order commits came in.
 
--- The facts of transactions from `since` up to but without `upto`. Rows with a unit have a
--- quantity, rows without one have the rest.
+-- The facts of transactions from `since` up to but without `upto`. A run with units has a row for
+-- each, the first of which (by name) counts the run and its money; a run without has one without.
 CREATE OR REPLACE FUNCTION usage_facts(since xid8, upto xid8)
 RETURNS TABLE (team_id uuid, day date, key_id uuid, price_id bigint, project text, currency text,
                unit text, runs bigint, charged_runs bigint, charged bigint, given_back bigint,
                refunded bigint, quantity numeric)
 LANGUAGE sql STABLE AS $$
     SELECT h.team_id, (h.closed_at AT TIME ZONE 'UTC')::date, r.key_id, h.price_id,
-           coalesce(r.project, '')::text, h.currency::text, '', 1::bigint,
-           (h.captured > 0)::int::bigint, h.captured, h.amount - h.captured, 0::bigint, 0::numeric
+           coalesce(r.project, '')::text, h.currency::text, coalesce(e.unit, '')::text,
+           f.first::bigint, f.first * (h.captured > 0)::int::bigint, f.first * h.captured,
+           f.first * (h.amount - h.captured), 0::bigint, coalesce(e.quantity, 0)
       FROM ledger_hold h
       LEFT JOIN runs_run r ON r.id = h.run_id
+      LEFT JOIN metering_meterevent e
+             ON e.run_id = h.run_id AND e.quantity > 0 AND h.captured > 0
+     CROSS JOIN LATERAL (
+           SELECT (NOT EXISTS (SELECT 1 FROM metering_meterevent o
+                                WHERE o.run_id = e.run_id AND o.quantity > 0
+                                  AND o.unit < e.unit))::int AS first) f
      WHERE h.closed_xid >= since AND h.closed_xid < upto
-    UNION ALL
-    SELECT h.team_id, (h.closed_at AT TIME ZONE 'UTC')::date, r.key_id, h.price_id,
-           coalesce(r.project, '')::text, h.currency::text, e.unit::text, 0, 0, 0, 0, 0, e.quantity
-      FROM ledger_hold h
-      LEFT JOIN runs_run r ON r.id = h.run_id
-      JOIN metering_meterevent e ON e.run_id = h.run_id AND e.quantity > 0
-     WHERE h.closed_xid >= since AND h.closed_xid < upto AND h.captured > 0
     UNION ALL
     SELECT h.team_id, (t.event_at AT TIME ZONE 'UTC')::date, r.key_id, h.price_id,
            coalesce(r.project, '')::text, h.currency::text, '', 0, 0, 0, 0, n.amount, 0

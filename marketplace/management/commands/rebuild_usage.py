@@ -11,4 +11,4 @@ class Command(BaseCommand):
     help = "Forget the days of usage and fold every closed hold, event and refund again."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        self.stdout.write(f"{rebuild():,} rows of usage.")
+        self.stdout.write(f"Rows of usage: {rebuild():,}.")

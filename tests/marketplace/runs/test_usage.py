@@ -25,7 +25,7 @@ from marketplace.catalog.models import Release
 from marketplace.ledger.check import check
 from marketplace.ledger.models import Entry
 from marketplace.ledger.refund import refund
-from marketplace.metering.models import Price
+from marketplace.metering.models import MeterEvent, Price
 from marketplace.runs.connections import parameters
 from marketplace.runs.invariants import INVARIANTS
 from marketplace.runs.models import Run, UsageDay
@@ -216,11 +216,26 @@ def test_a_commit_that_comes_late_is_folded_once(lanes: list[Lane]) -> None:
     early.link.commit()
     fold()  # late's id is the lesser one and still running
     assert not UsageDay.objects.exists()
-    assert [row[-6] for row in asked(SHOWN, early.team)] == [1, 0]
+    assert [row[-6] for row in asked(SHOWN, early.team)] == [1]
     late.link.commit()
     fold()
     fold()
     assert UsageDay.objects.aggregate(sum=Sum("runs"))["sum"] == 2
+
+
+def test_a_run_of_several_units_counts_once(ada: Person, still: Release) -> None:
+    run = Run.objects.get(id=paid(ada, pictures=3))
+    for unit, quantity in (("audio_second", 2), ("video_second", 5), ("a_free_one", 0)):
+        MeterEvent.objects.create(
+            identifier=f"{run.id}:{unit}", run_id=run.id, team=ada.team, release=still, unit=unit,
+            quantity=quantity, timestamp=timezone.now(),
+        )  # fmt: skip
+    for _ in ("in the tail", "in the days"):
+        [[line]] = usage(wish(ada), ())
+        assert (line.runs, line.charged_runs, line.charged) == (1, 1, 3 * PRICE)
+        assert line.units == {"audio_second": 2, "image": 3, "video_second": 5}
+        fold()
+    assert UsageDay.objects.count() == 3
 
 
 def test_a_restored_database_is_folded_anew(ada: Person, still: Release) -> None:
@@ -318,6 +333,6 @@ def test_the_command_rebuilds(
     [(fault,)] = asked(INVARIANTS["days and tail of usage are what holds and refunds say"], None)
     assert fault == str(ada.team.id)
     call_command("rebuild_usage")
-    assert capsys.readouterr().out == "2 rows of usage.\n"
+    assert capsys.readouterr().out == "Rows of usage: 1.\n"
     assert usage(wish(ada), ())[0][0].charged == PRICE
     assert asked(INVARIANTS["days and tail of usage are what holds and refunds say"], None) == []
