@@ -152,6 +152,6 @@ def test_another_teams_token_pays_for_its_own_team(stack: Stack, fal: SyncClient
         fal.result(GLYPH, run)
     with calling("kin_live_wrong") as nobody:
         session = nobody.realtime(GLYPH)
-        with pytest.raises(FalClientHTTPError, match="not valid"):
+        with pytest.raises(FalClientHTTPError, match="checksum is wrong"):
             session.__enter__()
     sat(stack)

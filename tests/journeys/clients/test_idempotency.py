@@ -134,7 +134,7 @@ BODIES: dict[str, Any] = {
     "/v1/images/edits": Form(EDIT, "image", PICTURE),
     "/v1/images/variations": Form(BLEND | QUICK | {"response_format": "url"}, "image", PICTURE),
     "/v1/videos": Form(CLIP),
-    "/v1/videos/edits": {"video": {"id": "{clip}"}, "prompt": "b", "model": "rehearsal/tint"}
+    "/v1/videos/edits": {"video": {"id": "{clip}"}, "prompt": "at night", "model": "rehearsal/tint"}
     | QUICK,
     "/v1/videos/extensions": None,
     "/v1/videos/characters": None,

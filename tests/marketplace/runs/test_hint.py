@@ -37,7 +37,7 @@ def test_a_broker_that_is_away_is_noted_and_nothing_is_raised(
     with caplog.at_level(logging.WARNING):
         hint.publish(QUEUE)
     hint.pool.cache_clear()
-    assert "no hint for tests.hint" in caplog.text
+    assert "no kinora.hint for tests.hint" in caplog.text
 
 
 class Away:
