@@ -15,7 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from inference import devices, media, models
-from inference.models.contract import Model, Step
+from inference.models.contract import Model, Step, walk
 from inference.wire import WEIGHTS, Job, Usage, describe
 
 OnStep = Callable[[Step], None]
@@ -111,10 +111,10 @@ class Engine:
         devices.forget_peak(self.device)
         began, taken = time.monotonic(), 0
         work = model.prepare(inputs)
-        for step in model.denoise(work):
+        for step in walk(model.denoise(work)):
             taken = step.index
             on_step(step)
-        files = tuple(media.png(image) for image in model.decode(work))
+        files = tuple(media.encode(drawn) for drawn in model.decode(work))
         seconds = round(time.monotonic() - began, 6)
         usage = Usage(seconds, len(files), taken, devices.peak_bytes(self.device))
         return Result(files, about["output"]["content_type"], usage)

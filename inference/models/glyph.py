@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
-from inference.models.contract import Step
+from inference.models.contract import Forward, Loop, Step
 
 SIDE = 32  # pixels the network draws per side
 PATCH = 4
@@ -155,16 +154,15 @@ class Glyph:
         generator = torch.Generator("cpu").manual_seed(seed % 2**31)
         return patches(torch.randn(1, 3, SIDE, SIDE, generator=generator)).to(self.device)
 
-    def denoise(self, work: Work) -> Iterator[Step]:
-        """Walk from noise to pictures, one yield per step: the caller may stop at any of them."""
+    def denoise(self, work: Work) -> Loop:
+        """Walk from noise to pictures; a step asks for one forward per picture."""
         steps = work.inputs["steps"]
         self.scheduler.set_timesteps(steps, device=self.device)
         times = self.scheduler.sigmas.tolist()  # steps + 1 values from 1 to 0
         for index in range(steps):
             now, after = times[index], times[index + 1]
-            work.estimates = [
-                self.estimate(work, latent, now) for latent in work.latents
-            ]  # count x (1, 64, 48)
+            answers = yield [self.forward(work, latent, now) for latent in work.latents]
+            work.estimates = [self.guided(work, both) for both in answers or ()]
             work.latents = [
                 latent + (after - now) * (latent - estimate) / max(now, LEAST_T)
                 for latent, estimate in zip(work.latents, work.estimates, strict=True)
@@ -172,14 +170,25 @@ class Glyph:
             shown = index % PREVIEW_EVERY == PREVIEW_EVERY - 1 and index + 1 < steps
             yield Step(index + 1, steps, self.images(work.estimates[:1])[0] if shown else None)
 
-    def estimate(self, work: Work, latent: Tensor, t: float) -> Tensor:
-        """Guess the clean picture with guidance.  (1, 64, 48) → (1, 64, 48)."""
-        times = torch.full((2,), t, device=self.device)
-        with torch.inference_mode():
-            both = predict(self.network, latent.expand(2, -1, -1), times, work.states, work.pooled)
+    def forward(self, work: Work, latent: Tensor, t: float) -> Forward:
+        """Ask for the clean picture without and with the prompt.  latent (1, 64, 48)."""
+        rows = {
+            "noisy": latent.expand(2, -1, -1),
+            "t": torch.full((2,), t, device=self.device),
+            "states": work.states,
+            "pooled": work.pooled,
+        }
+        return Forward(self.predict, rows, {}, tokens=latent.shape[1])
+
+    def predict(self, **rows: Tensor) -> Tensor:
+        """Run the network.  → (B, 64, 48)."""
+        return predict(self.network, **rows)
+
+    def guided(self, work: Work, both: Tensor) -> Tensor:
+        """Push the estimate away from the one without the prompt.  (2, 64, 48) → (1, 64, 48)."""
         without, given = both.chunk(2)
-        guided: Tensor = without + work.inputs["guidance"] * (given - without)
-        return guided
+        estimate: Tensor = without + work.inputs["guidance"] * (given - without)
+        return estimate
 
     def decode(self, work: Work) -> list[Image.Image]:
         """Turn final latents into pictures of the asked size."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 from inference import media
 from inference.engine import Engine, fill
+from inference.models.contract import walk
 from inference.wire import describe
 
 SIDE = 128  # pixels of the finished picture
@@ -30,7 +31,7 @@ def draw(folder: Path) -> None:
         inputs = fill(about["inputs"], {**example, "size": SIDE}, str(place))
         work = model.prepare(inputs)
         frames = [model.images(work.latents)[0]]
-        frames += [model.images(work.latents)[0] for _ in model.denoise(work)]
+        frames += [model.images(work.latents)[0] for _ in walk(model.denoise(work))]
         (folder / f"{place}.png").write_bytes(media.png(model.decode(work)[0]))
         if place < FILMS:
             (folder / f"{place}.film.png").write_bytes(media.png(strip(frames)))

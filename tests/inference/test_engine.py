@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 
 from inference.engine import Engine, OverBudget, Stopped, UnknownModel, fill
-from inference.models.contract import Step
+from inference.models.contract import Loop, Step
 from inference.wire import Job, describe
 
 SIZES = {"small": 40, "middle": 60, "large": 90, "huge": 200}
@@ -30,7 +29,7 @@ class Tiny:
     def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return inputs
 
-    def denoise(self, work: dict[str, Any]) -> Iterator[Step]:
+    def denoise(self, work: dict[str, Any]) -> Loop:
         for index in range(work["steps"]):
             yield Step(index + 1, work["steps"], None)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from inference import media
+from inference.models.contract import walk
 from inference.models.glyph import Glyph, patches, pixels
 from inference.wire import WEIGHTS, describe
 
@@ -16,7 +17,7 @@ BASE = {"prompt": "red heart", "size": 32, "steps": 4, "guidance": 3, "seed": 5,
 
 def draw(glyph: Glyph, **inputs: Any) -> list[bytes]:
     work = glyph.prepare(BASE | inputs)
-    for _ in glyph.denoise(work):
+    for _ in walk(glyph.denoise(work)):
         pass
     return [media.png(image) for image in glyph.decode(work)]
 
@@ -39,7 +40,7 @@ def test_prompt_and_negative_prompt_matter(glyph: Glyph) -> None:
 
 def test_red_heart_is_red_in_the_middle_and_white_at_the_corner(glyph: Glyph) -> None:
     work = glyph.prepare(BASE | {"steps": 16})
-    for _ in glyph.denoise(work):
+    for _ in walk(glyph.denoise(work)):
         pass
     image = glyph.decode(work)[0]
     red, green, blue = image.resize((1, 1), box=(10, 10, 22, 22)).getpixel((0, 0))
@@ -55,7 +56,7 @@ def test_any_prompt_draws_something(glyph: Glyph, prompt: str) -> None:
 
 def test_previews_come_every_few_steps_but_not_at_the_end(glyph: Glyph) -> None:
     work = glyph.prepare(BASE | {"steps": 12})
-    shown = [step.index for step in glyph.denoise(work) if step.preview]
+    shown = [step.index for step in walk(glyph.denoise(work)) if step.preview]
     assert shown == [4, 8]
 
 
