@@ -16,6 +16,6 @@ def test_a_clip_is_encoded_alike_each_time_and_keeps_its_frames() -> None:
     files = {media.encode(Clip(frames, fps=8)) for _ in range(2)}
     assert len(files) == 1
     with av.open(io.BytesIO(files.pop())) as container:
-        shown = [frame for frame in container.decode(video=0)]
+        shown = list(container.decode(video=0))
         rate = container.streams.video[0].average_rate
     assert (len(shown), shown[0].width, shown[0].height, rate) == (9, 48, 32, 8)
