@@ -36,10 +36,10 @@ def where(name: str, statement_ms: int = 0, options: str = "") -> dict[str, Any]
     }
 
 
-async def listen(channel: str, told: Callable[[], None], *, name: str) -> None:
-    """Call `told` for each notification, for ever; cancel it to end it.
+async def listen(channel: str, told: Callable[[str], None], *, name: str) -> None:
+    """Call `told` with what each notification brings, for ever; cancel it to end it.
 
-    Also once whenever it begins to listen, for what was missed meanwhile.
+    Also once with nothing whenever it begins to listen, for what was missed meanwhile.
     """
     while True:
         try:
@@ -68,12 +68,12 @@ async def present(kind: str, worker: str) -> None:
         await asyncio.sleep(PAUSE)
 
 
-async def hear(channel: str, told: Callable[[], None], name: str) -> None:
+async def hear(channel: str, told: Callable[[str], None], name: str) -> None:
     connection = await AsyncConnection.connect(**where(name), autocommit=True)
     try:
         await connection.execute(f"LISTEN {channel}")
-        told()
-        async for _ in connection.notifies():
-            told()
+        told("")
+        async for notification in connection.notifies():
+            told(notification.payload)
     finally:
         await connection.close()

@@ -1,14 +1,15 @@
 """One watcher per process: asks for all awaited runs in one query per tick.
 
-Ten thousand waiting clients cost one query each 40 ms, not ten thousand. A settlement's
-notification brings the next tick forward, yet ticks never take more than an eleventh of the time.
+Ten thousand waiting clients cost one query each 40 ms, not ten thousand, and ticks never take more
+than an eleventh of the time. What a settlement's notification names is read between the ticks.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +19,13 @@ from marketplace.hot.ears import Ears
 from marketplace.runs.view import MANY_RUNS_SQL, TERMINAL, read
 
 log = logging.getLogger(__name__)
-TICK = 0.04  # seconds
-SHORTEST = 0.002  # between two ticks, or ten times what the last one took
+TICK = 0.04  # seconds between two ticks, or ten times what the last one took
+LONGEST_TICK = 0.5
+BREATH = 0.002  # seconds between two readings of what was heard, or as long as the last one took
 KEEP_ALIVE = 10.0
 Row = dict[str, Any]
 Mark = tuple[Any, ...]
+HEARD: Mark = ()  # of a run that was read because it ended
 
 MARKS_SQL = """
 SELECT r.id, r.state, r.attempt, r.cancel_requested_at, g.updated_at
@@ -37,8 +40,8 @@ class Watch:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.waiting: dict[UUID, dict[asyncio.Queue[Row], Mark | None]] = {}
-        self.task: asyncio.Task[None] | None = None
-        self.ears = Ears()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.ears = Ears(self.waiting)
 
     async def changes(self, run_id: UUID) -> AsyncIterator[Row | None]:
         """The run now and at each change until it has ended; None every ten quiet seconds."""
@@ -64,8 +67,9 @@ class Watch:
         """A queue that gets the run's row now and at each change."""
         queue: asyncio.Queue[Row] = asyncio.Queue()
         self.waiting.setdefault(run_id, {})[queue] = None
-        if self.task is None or self.task.done():
-            self.task = asyncio.ensure_future(self.look())
+        if not self.tasks or self.tasks[0].done():
+            self.ears.open()
+            self.tasks = [asyncio.ensure_future(it) for it in (self.look(), self.listen())]
         try:
             yield queue
         finally:
@@ -74,32 +78,48 @@ class Watch:
                 del self.waiting[run_id]
 
     async def look(self) -> None:
-        """Tick as long as somebody waits. A database that is away is asked again."""
-        self.ears.open()
+        """Tick as long as somebody waits; then nobody need listen, either."""
         while self.waiting:
-            start = time.monotonic()
-            try:
-                await self.tick()
-            except KinoraError:
-                await asyncio.sleep(0.5)
-            except Exception:
-                log.exception("The watcher of runs stumbled")
-                await asyncio.sleep(0.5)
-            pause = min(TICK, max(SHORTEST, 10 * (time.monotonic() - start)))
-            await asyncio.sleep(pause)
-            await self.ears.rest(max(0.0, TICK - pause))
+            took = await self.tried(self.tick)
+            await asyncio.sleep(min(LONGEST_TICK, max(TICK, 10 * took)))
+        for task in self.tasks[1:]:
+            task.cancel()
+
+    async def listen(self) -> None:
+        """Tell of ends as they are heard of."""
+        while True:
+            ended = await self.ears.news()
+            took = await self.tried(partial(self.tell, ended, {}))
+            await asyncio.sleep(max(BREATH, took))
+
+    async def tried(self, ask: Callable[[], Awaitable[None]]) -> float:
+        """Ask the database; one that is away is asked again. → seconds that it took."""
+        start = time.monotonic()
+        try:
+            await ask()
+        except KinoraError:
+            await asyncio.sleep(0.5)
+        except Exception:
+            log.exception("The watcher of runs stumbled")
+            await asyncio.sleep(0.5)
+        return time.monotonic() - start
 
     async def tick(self) -> None:
+        """Look at all runs that are waited for, and tell what has changed."""
         rows = await self.database.rows(MARKS_SQL, [list(self.waiting)])
         marks: dict[UUID, Mark] = {mark[0]: mark for mark in rows}
         changed = [run_id for run_id, mark in marks.items() if self.unseen(run_id, mark)]
-        if not changed:
-            return
-        for (text,) in await self.database.rows(MANY_RUNS_SQL, [changed]):
+        if changed:
+            await self.tell(changed, marks)
+
+    async def tell(self, run_ids: list[UUID], marks: Mapping[UUID, Mark]) -> None:
+        """Read runs and tell whoever has not seen them at this mark."""
+        for (text,) in await self.database.rows(MANY_RUNS_SQL, [run_ids]):
             row = read(text)
             run_id = UUID(row["id"])
-            for queue in self.unseen(run_id, marks[run_id]):
-                self.waiting[run_id][queue] = marks[run_id]
+            mark = marks.get(run_id, HEARD)
+            for queue in self.unseen(run_id, mark):
+                self.waiting[run_id][queue] = mark
                 queue.put_nowait(row)
 
     def unseen(self, run_id: UUID, mark: Mark) -> list[asyncio.Queue[Row]]:
@@ -107,8 +127,8 @@ class Watch:
         return [queue for queue, seen in self.waiting.get(run_id, {}).items() if seen != mark]
 
     async def close(self) -> None:
-        if self.task:
-            self.task.cancel()
+        for task in self.tasks:
+            task.cancel()
         await self.ears.close()
 
 

@@ -50,7 +50,8 @@ class Deliverer:
         self.loop, self.courier = asyncio.get_running_loop(), Courier(deliver, self.lease)
         if self.stopping:
             return
-        listening = asyncio.create_task(listen(CHANNEL, self.courier.wake, name="deliverer"))
+        wake = self.courier.wake
+        listening = asyncio.create_task(listen(CHANNEL, lambda _: wake(), name="deliverer"))
         await self.courier.live()
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

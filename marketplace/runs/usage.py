@@ -46,9 +46,10 @@ SUMMED = {"day": "date", "key_id": "uuid", "price_id": "bigint", "project": "tex
 # product.
 USAGE_SQL = """
 WITH few AS (
-    SELECT {inner}, u.currency, sum(u.runs) AS runs, sum(u.charged_runs) AS charged_runs,
-           sum(u.charged) AS charged, sum(u.given_back) AS given_back,
-           sum(u.refunded) AS refunded, sum(u.quantity) AS quantity
+    SELECT {inner}, u.currency, sum(u.runs)::bigint AS runs,
+           sum(u.charged_runs)::bigint AS charged_runs, sum(u.charged)::bigint AS charged,
+           sum(u.given_back)::bigint AS given_back, sum(u.refunded)::bigint AS refunded,
+           sum(u.quantity) AS quantity
       FROM (SELECT d.day, d.key_id, d.price_id, d.project, d.currency, d.unit, d.runs,
                    d.charged_runs, d.charged, d.given_back, d.refunded, d.quantity
               FROM runs_usageday d

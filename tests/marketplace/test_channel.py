@@ -17,14 +17,12 @@ def say(sql: str, *values: str) -> int:
         return len(connection.execute(sql, values).fetchall())
 
 
-async def within(heard: asyncio.Queue[None]) -> None:
-    await asyncio.wait_for(heard.get(), 20)
+async def within(heard: asyncio.Queue[str]) -> str:
+    return await asyncio.wait_for(heard.get(), 20)
 
 
-async def listening(heard: asyncio.Queue[None]) -> asyncio.Task[None]:
-    task = asyncio.create_task(
-        channel.listen(CHANNEL, lambda: heard.put_nowait(None), name="listener")
-    )
+async def listening(heard: asyncio.Queue[str]) -> asyncio.Task[None]:
+    task = asyncio.create_task(channel.listen(CHANNEL, heard.put_nowait, name="listener"))
     await within(heard)  # that it has begun
     return task
 
@@ -35,22 +33,24 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 def test_each_notification_of_the_channel_is_told_and_no_other() -> None:
-    async def story() -> int:
-        heard: asyncio.Queue[None] = asyncio.Queue()
+    async def story() -> list[str]:
+        heard: asyncio.Queue[str] = asyncio.Queue()
         task = await listening(heard)
         await asyncio.to_thread(say, "SELECT pg_notify('kinora_others', '')")
-        for _ in range(2):
-            await asyncio.to_thread(say, "SELECT pg_notify(%s, '')", CHANNEL)
-            await within(heard)
+        told = []
+        for word in ("one", "two"):
+            await asyncio.to_thread(say, "SELECT pg_notify(%s, %s)", CHANNEL, word)
+            told.append(await within(heard))
         await ended(task)
-        return heard.qsize()
+        assert heard.empty()
+        return told
 
-    assert asyncio.run(story()) == 0
+    assert asyncio.run(story()) == ["one", "two"]
 
 
 def test_who_is_cut_off_listens_again_and_is_told_that_it_may_have_missed_some() -> None:
     async def story() -> None:
-        heard: asyncio.Queue[None] = asyncio.Queue()
+        heard: asyncio.Queue[str] = asyncio.Queue()
         task = await listening(heard)
         assert await asyncio.to_thread(say, CUT, "kinora-listener") == 1
         await within(heard)
@@ -64,7 +64,7 @@ def test_who_is_cut_off_listens_again_and_is_told_that_it_may_have_missed_some()
 
 def test_nothing_is_left_open_by_one_that_is_ended() -> None:
     async def story() -> None:
-        heard: asyncio.Queue[None] = asyncio.Queue()
+        heard: asyncio.Queue[str] = asyncio.Queue()
         await ended(await listening(heard))
 
     asyncio.run(story())

@@ -2,9 +2,12 @@
 
 import asyncio
 import threading
+from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from psycopg.types.json import Jsonb
 
 from marketplace import ids
 from marketplace.catalog.models import Release
@@ -12,7 +15,7 @@ from marketplace.hot.ears import CHANNEL, Ears
 from marketplace.runs.models import Run
 from tests.conftest import Person
 from tests.marketplace.hot.test_database import BODY, cut
-from tests.marketplace.supply import until
+from tests.marketplace.supply import admit, until
 from tests.marketplace.web import Answer, Client
 
 
@@ -31,31 +34,43 @@ def waiting_client(web: Client, ada: Person, answers: list[Answer]) -> threading
     return thread
 
 
-def tell() -> None:
+def tell(*run_ids: UUID) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, ",".join(map(str, run_ids))])
     connection.close()
 
 
-async def hears(*, told: bool) -> bool:
-    """Whether one of some short waits is ended by a notification."""
-    ears = Ears()
+async def news(wanted: set[UUID], told: list[tuple[UUID, ...]]) -> list[UUID]:
+    """What ears that want these hear of notifications, up to the last that they want."""
+    heard: set[UUID] = set()
+    ears = Ears(wanted)
     ears.open()
     try:
-        await ears.rest(20)  # that it has begun to listen
-        for _ in range(100 if told else 10):
-            if told:
-                await asyncio.to_thread(tell)
-            if await ears.rest(0.05):
-                return True
-        return False
+        while not wanted <= heard:
+            for run_ids in told:  # again, until it has begun to listen
+                await asyncio.to_thread(tell, *run_ids)
+            with suppress(TimeoutError):
+                heard.update(await asyncio.wait_for(ears.news(), 0.2))
     finally:
         await ears.close()
+    return sorted(heard)
 
 
-def test_a_notification_is_heard_and_silence_is_not(transactional_db: None) -> None:
-    assert asyncio.run(hears(told=True))
-    assert not asyncio.run(hears(told=False))
+def test_runs_that_a_commit_names_are_heard_of_and_others_are_not(transactional_db: None) -> None:
+    mine, other = {ids.uuid7(), ids.uuid7()}, ids.uuid7()
+    assert asyncio.run(news(mine, [(other,), (*mine, other), ()])) == sorted(mine)
+
+
+def test_more_runs_than_a_notification_holds_are_settled_all_the_same(
+    transactional_db: None, ada: Person, still: Release
+) -> None:
+    many = [admit(ada) for _ in range(201)]
+    nothing: dict[str, Any] = {"state": "voided", "amount": 0, "shares": []}
+    end = {"attempt": 0, "state": "cancelled", "outcome": "cancelled_before", "hold": nothing}
+    items = [end | {"run_id": str(run), "outputs": [], "events": []} for run in many]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT code FROM settle_runs(%s)", [Jsonb(items)])
+        assert cursor.fetchall() == [("settled",)] * 201
 
 
 def test_a_client_that_waits_is_answered_when_its_run_ends(
