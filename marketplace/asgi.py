@@ -1,5 +1,6 @@
 """The whole web process as one ASGI application: the hot path, static files, and Django."""
 
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,10 @@ from marketplace.hot.app import Hot, is_hot  # noqa: E402
 from marketplace.limits import Bounded  # noqa: E402
 
 bounded = Bounded(django)
+
+# Thousands of waiting clients are a million objects: to look through all of them holds up everybody
+# for a third of a second, so it is done rarely, and never for what was there from the start.
+GARBAGE = (10_000, 20, 50)
 
 Message = Any  # Django's and uvicorn's types of the same dictionaries differ
 Receive = Callable[[], Awaitable[Message]]
@@ -45,6 +50,9 @@ class Web:
         """Start without waiting for the database; requests say 503 until it is there."""
         await receive()
         self.hot = Hot()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.hot.desk.close()
