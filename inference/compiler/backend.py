@@ -17,23 +17,42 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from inference.compiler.gate import Gate
 from inference.compiler.graph import value
 from inference.compiler.plan import Plan, rewrite
+from inference.kernels import Exactness
 
 
 class Compiler:
-    """A backend for `torch.compile` that keeps the plans it made, one per graph."""
+    """A backend for `torch.compile` that keeps what it made, one gate with a plan per graph."""
 
-    def __init__(self) -> None:
-        """Start without plans."""
-        self.plans: list[Plan] = []
+    def __init__(self, allow: Exactness = Exactness.E1) -> None:
+        """Start without plans.  allow: the loosest class that may be used."""
+        self.allow = allow
+        self.gates: list[Gate] = []
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The plans made so far, used or not."""
+        return [gate.plan for gate in self.gates]
 
     def __call__(self, module: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
-        """Trace dynamo's graph to undecomposed ATen, put templates in, and run it as it is."""
+        """Trace dynamo's graph to undecomposed ATen and put templates in, behind a gate."""
         stands = [value(node) for node in module.graph.nodes if node.op == "placeholder"]
         traced = trace(module, stands)
-        self.plans.append(rewrite(traced))
-        return traced
+        self.gates.append(Gate(rewrite(traced), module, traced, self.allow))
+        return self.gates[-1]
+
+    def summary(self) -> dict[str, Any]:
+        """Say in plain values what runs: `templates`, `eager`, or `templates in part`; and why."""
+        used = [gate for gate in self.gates if gate.verdict and gate.verdict.used]
+        whole = "templates" if len(used) == len(self.gates) else "templates in part"
+        exactness = max((gate.exactness for gate in used), default=Exactness.E0)
+        return {
+            "name": whole if used else "eager",
+            "exactness": str(exactness),
+            "graphs": [gate.as_json() for gate in self.gates],
+        }
 
 
 def trace(module: Callable[..., Any], stands: Sequence[Any]) -> GraphModule:
@@ -43,14 +62,14 @@ def trace(module: Callable[..., Any], stands: Sequence[Any]) -> GraphModule:
         return make_fx(module, pre_dispatch=True)(*stands)
 
 
-def accelerate(model: nn.Module) -> Compiler:
+def accelerate(model: nn.Module, allow: Exactness = Exactness.E1) -> Compiler:
     """Compile the repeated blocks of a model in place.  → the compiler, with its plans to come.
 
     Blocks are those that the class declares (`_repeated_blocks`), else those of the lists that
     hold most parameters. Compilation itself happens at the first forward.
     """
     torch._dynamo.config.specialize_float = True  # an epsilon is a constant, never an input
-    compiler = Compiler()
+    compiler = Compiler(allow)
     names = repeated(model)
     if not names:
         raise ValueError(f"{type(model).__name__} has no repeated blocks to compile")

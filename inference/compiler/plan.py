@@ -16,6 +16,7 @@ from inference.compiler.capture import tidy
 from inference.compiler.emit import emit
 from inference.compiler.match import KEPT, Again, Match, find
 from inference.compiler.report import CoverageReport, measure
+from inference.kernels import Exactness
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Plan:
 
     lines: tuple[str, ...]
     report: CoverageReport
+
+    @property
+    def cpu_exactness(self) -> Exactness:
+        """The class of the plan where references run; only fp8 is still approximate there."""
+        return Exactness.E2 if self.report.exactness == Exactness.E2 else Exactness.E0
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: the lines and the report."""
