@@ -228,13 +228,15 @@ class Desk(Protocol):
         team_id: UUID,
         *,
         before: UUID | None,
-        only: Mapping[str, str],
+        only: Mapping[str, Any],
         limit: int,
         rising: bool = False,
     ) -> Sequence[Row]:
         """The team's runs, newest first, from `before` on; or, rising, oldest first, after it.
 
-        only: the state, project, end_user or output_kind that they must have.
+        only: the state, project, end_user, output_kind or by_hand (whether a person on a page
+        asked for them) that they must have; the instants created_after and created_before; the
+        ids first and end, which spare the database to read the others.
         """
         ...
 

@@ -7,7 +7,9 @@ clients take anything else for the end. Knows no money; models are `replicate_ca
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
@@ -15,11 +17,12 @@ from django.conf import settings
 
 from marketplace import body, errors, ids
 from marketplace.dialects import replicate_catalog as catalog
-from marketplace.dialects import replicate_files
+from marketplace.dialects import replicate_files, replicate_showcase
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
 from marketplace.dialects.submission import Wish, start
 from marketplace.dialects.vocabulary import Unfit
 from marketplace.runs import stream_ticket
+from marketplace.runs.history import first_id
 from marketplace.runs.view import TERMINAL, as_json
 from marketplace.webhooks import schemes, targets
 
@@ -40,6 +43,9 @@ EVENTS = {
 PREFER = re.compile(r"wait(?:=([1-9]|[1-9][0-9]|60))?")
 LONGEST_WAIT = 60
 PAGE = 100
+SLACK = timedelta(hours=1)  # between the clock that a run's id has and the database's, at most
+BETWEEN = (("created_after", "first", -SLACK), ("created_before", "end", SLACK))
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
 TITLES = {
     400: "Bad request",
     401: "Unauthenticated",
@@ -154,7 +160,7 @@ def prediction(row: Row) -> dict[str, Any]:
         "started_at": run["started_at"],
         "completed_at": run["finished_at"],
         "data_removed": gone,
-        "source": "api",
+        "source": "web" if row.get("by_hand") else "api",
         "urls": urls(UUID(row["id"]), run["id"]),
     }
 
@@ -211,16 +217,49 @@ async def read(desk: Desk, request: Request, run: str) -> Reply:
 
 
 async def listing(desk: Desk, request: Request) -> Reply:
-    """A hundred per page, newest first; `next` is an absolute address."""
+    """A hundred per page, newest first; `next` is an absolute address with the same filters."""
     caller = await desk.caller(request, needs="read")
     cursor = request.query.get("cursor")
     before = ids.private("run", cursor) if cursor else None
     if cursor and before is None:
         raise errors.InvalidInput("cursor must come from `next`.", param="cursor")
-    rows = await desk.runs(caller.team_id, before=before, only={}, limit=PAGE + 1)
+    only = narrowed(request.query)
+    rows = await desk.runs(caller.team_id, before=before, only=only, limit=PAGE + 1)
     page = [prediction(row) for row in rows[:PAGE]]
-    more = f"{BASE}/predictions?cursor={page[-1]['id']}" if len(rows) > PAGE else None
+    more = None
+    if len(rows) > PAGE:
+        more = f"{BASE}/predictions?{urlencode({**request.query, 'cursor': page[-1]['id']})}"
     return Reply({"previous": None, "next": more, "results": page})
+
+
+def narrowed(query: Mapping[str, str]) -> dict[str, Any]:
+    """What `desk.runs` narrows by. Raises InvalidInput."""
+    only: dict[str, Any] = {}
+    for name, bound, slack in (
+        ("created_after", "first", -SLACK),
+        ("created_before", "end", SLACK),
+    ):
+        if name in query:
+            only[name] = instant(query[name], name)
+            only[bound] = first_id(only[name] + slack)
+    if "source" in query:
+        if query["source"] != "web":
+            raise errors.InvalidInput("source must be web, or not be said.", param="source")
+        only["by_hand"] = True
+    return only
+
+
+def instant(said: str, name: str) -> datetime:
+    """Raises InvalidInput."""
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        found = NEVER
+    if not 2000 < found.year < 2200:
+        raise errors.InvalidInput(
+            f"{name} must be a time such as 2026-11-20T00:00:00Z.", param=name
+        )
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 async def cancel(desk: Desk, request: Request, run: str) -> Reply:
@@ -302,6 +341,7 @@ ROUTES = (
         "POST", "/replicate/v1/deployments/{owner}/{name}/predictions", create_for_model, keyed=True
     ),
     Route("GET", "/replicate/v1/streams/{ticket}", stream),
+    *replicate_showcase.ROUTES,
     *catalog.ROUTES,
     *replicate_files.ROUTES,
 )

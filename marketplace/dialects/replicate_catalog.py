@@ -1,15 +1,14 @@
-"""Replicate's API of what is on sale: models, versions with their schemas, collections, hardware.
+"""Replicate's API of what is on sale: versions with their schemas, collections, hardware.
 
 A version's id is the SHA-256 of `lab/model@release`. Every model is a deployment of itself, and
-nothing here is made or deleted by its clients.
+nothing here is made, trained or deleted by its clients. Lists of models are `replicate_showcase`'s.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import orjson
 from django.conf import settings
 
 from marketplace import errors
@@ -66,8 +65,8 @@ def versioned(offers: Offers, said: str) -> Offer:
 # ── objects ───────────────────────────────────────────────────────────────────────────────────
 
 
-def model_json(offer: Offer, runs: Mapping[str, int]) -> Json:
-    """runs: model → how many it has had."""
+def model_json(offer: Offer, runs: Mapping[str, int], example: Json | None = None) -> Json:
+    """runs: model → how many it has had. example: a prediction that shows what it does."""
     owner, name = offer.model.split("/")
     return {
         "url": f"{settings.SITE_URL}/models/{offer.model}",
@@ -80,8 +79,8 @@ def model_json(offer: Offer, runs: Mapping[str, int]) -> Json:
         "paper_url": None,
         "license_url": None,
         "run_count": runs.get(offer.model, 0),
-        "cover_image_url": None,
-        "default_example": None,
+        "cover_image_url": example["output"][0] if example else None,
+        "default_example": example,
         "latest_version": version_json(offer),
     }
 
@@ -170,41 +169,6 @@ async def on_sale(desk: Desk, request: Request) -> Offers:
     return await desk.offers()
 
 
-async def models(desk: Desk, request: Request) -> Reply:
-    offers = newest(await on_sale(desk, request))
-    runs = await desk.run_counts()
-    return page(model_json(offer, runs) for offer in offers)
-
-
-async def search(desk: Desk, request: Request) -> Reply:
-    """QUERY: the words are the body, as text or as a JSON string."""
-    offers = newest(await on_sale(desk, request))
-    text = request.body.decode("utf-8", "replace").strip()
-    if text.startswith('"'):
-        text = str(orjson.loads(request.body)) if valid(request.body) else text
-    words = text.lower().split()
-    found = [offer for offer in offers if all(word in about(offer) for word in words)]
-    runs = await desk.run_counts()
-    return page(model_json(offer, runs) for offer in found)
-
-
-def valid(text: bytes) -> bool:
-    try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def about(offer: Offer) -> str:
-    return f"{offer.model} {offer.title} {offer.lab} {offer.task} {offer.summary}".lower()
-
-
-async def model(desk: Desk, request: Request, owner: str, name: str) -> Reply:
-    offer = releases(await on_sale(desk, request), f"{owner}/{name}")[0]
-    return Reply(model_json(offer, await desk.run_counts()))
-
-
 async def versions(desk: Desk, request: Request, owner: str, name: str) -> Reply:
     return page(map(version_json, releases(await on_sale(desk, request), f"{owner}/{name}")))
 
@@ -224,8 +188,11 @@ async def one_deployment(desk: Desk, request: Request, owner: str, name: str) ->
 
 async def collections(desk: Desk, request: Request) -> Reply:
     offers = newest(await on_sale(desk, request))
-    tasks = sorted({offer.task for offer in offers})
-    return page(collection_json(task, []) for task in tasks)
+    return page(collection_json(task, []) for task in tasks_of(offers))
+
+
+def tasks_of(offers: Iterable[Offer]) -> list[str]:
+    return sorted({offer.task for offer in offers})
 
 
 async def collection(desk: Desk, request: Request, slug: str) -> Reply:
@@ -239,6 +206,16 @@ async def collection(desk: Desk, request: Request, slug: str) -> Reply:
 def collection_json(task: str, found: list[Json]) -> Json:
     said = COLLECTIONS.get(task, task)
     return {"name": said, "slug": task, "description": f"{said}.", "models": found}
+
+
+def collections_with(offers: Sequence[Offer], text: str) -> list[Json]:
+    """Those whose name or slug has all the words; each names its models."""
+    words = text.lower().split()
+    return [
+        collection_json(task, []) | {"models": [o.model for o in offers if o.task == task]}
+        for task in tasks_of(offers)
+        if all(word in f"{task} {COLLECTIONS.get(task, '')}".lower() for word in words)
+    ]
 
 
 async def hardware(desk: Desk, request: Request) -> Reply:
@@ -263,6 +240,17 @@ async def webhook_secret(desk: Desk, request: Request) -> Reply:
     return Reply({"key": await desk.webhook_secret(caller.team_id)})
 
 
+async def no_trainings(desk: Desk, request: Request) -> Reply:
+    await desk.caller(request, needs="read")
+    return page([])
+
+
+async def no_training(desk: Desk, request: Request, training: str) -> Reply:
+    """Raises NotFound, whatever is asked for."""
+    await desk.caller(request, needs="read")
+    raise missing()
+
+
 def closed(what: str) -> Callable[..., Any]:
     async def refuse(desk: Desk, request: Request, **_path: str) -> Reply:
         await desk.caller(request, needs="read")
@@ -274,15 +262,19 @@ def closed(what: str) -> Callable[..., Any]:
 MODELS, DEPLOYMENTS = "/replicate/v1/models", "/replicate/v1/deployments"
 NO_MODELS = closed("Models are put on sale by their labs, not over this API.")
 NO_DEPLOYMENTS = closed("Kinora runs every model for all; there is nothing to deploy.")
+NO_TRAININGS = closed("Kinora trains no models for others; it runs those that labs put on sale.")
+TRAININGS = "/replicate/v1/trainings"
 ROUTES = (
-    Route("GET", MODELS, models),
-    Route("QUERY", MODELS, search),
     Route("POST", MODELS, NO_MODELS),
-    Route("GET", f"{MODELS}/{{owner}}/{{name}}", model),
+    Route("PATCH", f"{MODELS}/{{owner}}/{{name}}", NO_MODELS),
     Route("DELETE", f"{MODELS}/{{owner}}/{{name}}", NO_MODELS),
     Route("GET", f"{MODELS}/{{owner}}/{{name}}/versions", versions),
     Route("GET", f"{MODELS}/{{owner}}/{{name}}/versions/{{version}}", version),
     Route("DELETE", f"{MODELS}/{{owner}}/{{name}}/versions/{{version}}", NO_MODELS),
+    Route("POST", f"{MODELS}/{{owner}}/{{name}}/versions/{{version}}/trainings", NO_TRAININGS),
+    Route("GET", TRAININGS, no_trainings),
+    Route("GET", f"{TRAININGS}/{{training}}", no_training),
+    Route("POST", f"{TRAININGS}/{{training}}/cancel", no_training),
     Route("GET", DEPLOYMENTS, deployments),
     Route("POST", DEPLOYMENTS, NO_DEPLOYMENTS),
     Route("GET", f"{DEPLOYMENTS}/{{owner}}/{{name}}", one_deployment),

@@ -41,7 +41,12 @@ KEYED_SQL = RUN_SQL.format(where="WHERE r.team_id = %s AND r.idempotency_key = %
 PAGE = "WHERE r.team_id = %s AND r.id < %s{narrowed} ORDER BY r.id DESC LIMIT %s"
 RISING = "WHERE r.team_id = %s AND r.id > %s{narrowed} ORDER BY r.id LIMIT %s"
 NARROWING = {name: f" AND r.{name} = %s" for name in ("state", "project", "end_user")} | {
-    "output_kind": " AND e.output_kind = %s"
+    "output_kind": " AND e.output_kind = %s",
+    "by_hand": " AND (r.key_id IS NULL) = %s",
+    "first": " AND r.id >= %s",
+    "created_after": " AND r.created_at >= %s",
+    "end": " AND r.id < %s",
+    "created_before": " AND r.created_at < %s",
 }
 ADMITTED = frozenset({"ok", "replayed"})
 FIRST, LAST = UUID(int=0), UUID(int=(1 << 128) - 1)
@@ -193,7 +198,7 @@ class HotDesk:
         team_id: UUID,
         *,
         before: UUID | None,
-        only: Mapping[str, str],
+        only: Mapping[str, Any],
         limit: int,
         rising: bool = False,
     ) -> Sequence[Row]:
@@ -268,6 +273,7 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "state": "queued",
         "inputs": admission.inputs,
         "files": admission.files,
+        "by_hand": admission.key_id is None,
         "project": admission.attribution.project,
         "end_user": admission.attribution.end_user,
         "created_at": answer.admitted_at,

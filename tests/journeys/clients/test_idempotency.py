@@ -130,6 +130,8 @@ BODIES: dict[str, Any] = {
     "/replicate/v1/files": Form({}, "content", PICTURE),
     "/replicate/v1/models": None,
     "/replicate/v1/deployments": None,
+    "/replicate/v1/models/{owner}/{name}/versions/{version}/trainings": None,
+    "/replicate/v1/trainings/{training}/cancel": None,
     "/v1/images/generations": {"response_format": "url"} | INPUT | STILL,
     "/v1/images/edits": Form(EDIT, "image", PICTURE),
     "/v1/images/variations": Form(BLEND | QUICK | {"response_format": "url"}, "image", PICTURE),
