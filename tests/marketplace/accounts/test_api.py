@@ -1,8 +1,10 @@
 """The management API: keys, models, quotes, usage, balance, entries, outputs, its document."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+from django.core.management import call_command
 from django.db import OperationalError
 
 from marketplace import ids
@@ -226,3 +228,8 @@ def test_every_reference_of_the_document_is_there(web: Client, db: None) -> None
     assert answer.json["openapi"] == "3.1.0"
     assert {name.decode() for name in named} <= set(components)
     assert answer.json["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_the_document_is_made_without_a_warning(tmp_path: Path) -> None:
+    call_command("spectacular", "--fail-on-warn", file=str(tmp_path / "openapi.yml"))
+    assert (tmp_path / "openapi.yml").stat().st_size > 10_000
