@@ -5,15 +5,16 @@ fal-ai and replicate providers speak those dialects; here they only learn which 
 """
 
 import asyncio
-import base64
 from typing import Any
 from uuid import UUID
 
 from marketplace import body, errors
 from marketplace.dialects.contract import Desk, Reply, Request, Route, Row, Surface
+from marketplace.dialects.openai_forms import chunks, whole
 from marketplace.dialects.submission import Wish, start
 from marketplace.dialects.vocabulary import Unfit
-from marketplace.media import store
+from marketplace.media import accept, store
+from marketplace.media.lifetime import lifetime
 from marketplace.metering.offer import Offer
 from marketplace.runs.view import TERMINAL
 
@@ -26,23 +27,27 @@ async def infer(desk: Desk, request: Request, model: str) -> Reply:
     """The first output's bytes. `inputs` is the prompt or a picture; `parameters` the rest."""
     await desk.caller(request, needs="run")
     offer = await desk.offer(model)
-    wish = Wish(model=offer.full_name, arguments=arguments(request, offer), waits=True)
+    asked = await arguments(desk, request, offer)
+    wish = Wish(model=offer.full_name, arguments=asked, waits=True)
     row = (await start(desk, request, wish)).row
     if row["state"] not in TERMINAL:
         row = await desk.finished(UUID(row["id"]), LONGEST_RUN) or row
     return await delivered(row)
 
 
-def arguments(request: Request, offer: Offer) -> Row:
+async def arguments(desk: Desk, request: Request, offer: Offer) -> Row:
     """What is asked for: the prompt, or the picture of a model that begins with one.
 
-    A picture alone may be the whole body. Raises MalformedBody, InvalidInput.
+    A picture alone may be the whole body, as large as a file may be. Raises MalformedBody,
+    TooLarge, InvalidInput.
     """
     pictured = offer.task.startswith("image-to-")
     kind = request.headers.get("content-type", "").partition(";")[0]
     if pictured and kind != JSON:
-        return {"image": uri(base64.b64encode(request.body).decode())}
-    said = body.read(request.body)
+        caller = await desk.caller(request, needs="run")
+        wish = accept.wish(caller.team_id, lifetime(), param="inputs")
+        return {"image": (await desk.files.receive(chunks(request), wish)).public_id}
+    said = body.read(await whole(request))
     parameters, inputs = said.get("parameters") or {}, said.get("inputs")
     if not isinstance(parameters, dict):
         raise errors.InvalidInput("parameters must be an object.", param="parameters")
@@ -94,7 +99,7 @@ def refused(error: errors.KinoraError) -> Reply:
 
 
 ROUTES = (
-    Route("POST", "/hf/models/{model:path}", infer, keyed=True),
+    Route("POST", "/hf/models/{model:path}", infer, streams=True, keyed=True),
     Route("GET", "/hf/api/models/{model:path}", mapping),
 )
 SURFACE = Surface(("/hf/",), ROUTES, refused, stamps=("x-request-id",))

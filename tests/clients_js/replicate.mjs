@@ -1,6 +1,8 @@
 // Every flow of Replicate's client, unmodified, each told as JSON: `node replicate.mjs` with
 // KINORA_URL, KINORA_KEY and KINORA_OTHER_KEY. A flow that throws tells what its caller catches.
-import Replicate from "replicate";
+import Replicate, { validateWebhook } from "replicate";
+import { large, pixel } from "./pictures.mjs";
+import { receiving } from "./receiver.mjs";
 
 const { KINORA_URL, KINORA_KEY, KINORA_OTHER_KEY } = process.env;
 const STILL = "rehearsal/still";
@@ -47,6 +49,28 @@ const flows = {
     const again = await replicate.predictions.cancel(made.id);
     return [ended.status, again.status];
   },
+  // A wait of a second runs out: `starting`, and `run` polls on to the end.
+  async patience() {
+    const input = { ...QUICK, latency_ms: 2_500 };
+    const made = await replicate.predictions.create({ model: STILL, input, wait: 1 });
+    const seen = [];
+    const wait = { mode: "block", timeout: 1 };
+    const output = await replicate.run(STILL, { input, wait }, ({ status }) => seen.push(status));
+    return { status: made.status, outputs: output.length, seen: [...new Set(seen)] };
+  },
+  async aborted() {
+    const gone = new AbortController();
+    const input = { ...QUICK, latency_ms: 20_000 };
+    const wait = { mode: "poll" };
+    let id;
+    const seen = ({ id: made }) => {
+      id = made;
+      gone.abort();
+    };
+    const output = await replicate.run(STILL, { input, wait, signal: gone.signal }, seen);
+    const ended = await replicate.wait(await replicate.predictions.get(id));
+    return { output: output ?? null, status: ended.status };
+  },
   async stream() {
     const events = [];
     for await (const event of replicate.stream(STILL, { input: QUICK })) events.push(event.event);
@@ -57,6 +81,61 @@ const flows = {
     const found = [];
     for await (const page of replicate.paginate(replicate.predictions.list)) found.push(page.length);
     return found.length >= 1 && found.every((size) => size <= 100);
+  },
+  async files() {
+    const file = new File([pixel], "pixel.png", { type: "image/png" });
+    const kept = await replicate.files.create(file, { shelf: 3 });
+    const again = await replicate.files.get(kept.id);
+    const listed = (await replicate.files.list()).results.map((found) => found.id);
+    const opened = await fetch(kept.urls.get);
+    const deleted = await replicate.files.delete(kept.id);
+    const gone = await caught(replicate.files.get(kept.id));
+    const { name, content_type, size } = kept;
+    return {
+      kept: [name, content_type, size],
+      same: again.checksums.sha256 === kept.checksums.sha256 && listed.includes(kept.id),
+      read: (await opened.arrayBuffer()).byteLength,
+      deleted,
+      gone: gone.status,
+    };
+  },
+  // A file among the inputs is uploaded by the client itself.
+  async fileInput() {
+    const image = new Blob([pixel], { type: "image/png" });
+    const input = { image, seconds: 1, fps: 8, resolution: "180p", latency_ms: 0 };
+    return String(await replicate.run("rehearsal/animate", { input }));
+  },
+  async largeFile() {
+    const file = new File([large()], "large.png", { type: "image/png" });
+    const kept = await replicate.files.create(file);
+    return [kept.content_type, kept.size];
+  },
+  async webhook() {
+    const hooks = await receiving();
+    const webhook_events_filter = ["start", "completed"];
+    const wish = { model: STILL, input: QUICK, webhook: hooks.url, webhook_events_filter };
+    const made = await replicate.predictions.create(wish);
+    const told = await hooks.wait(2);
+    const { key } = await replicate.webhooks.default.secret.get();
+    const [first] = told;
+    const forged = { ...first, body: `${first.body} ` };
+    const bodies = told.map((one) => JSON.parse(one.body));
+    return {
+      valid: await Promise.all(told.map((one) => validateWebhook(one, key))),
+      forged: await validateWebhook(forged, key),
+      same: bodies.every((body) => body.id === made.id),
+      last: bodies.at(-1).status,
+    };
+  },
+  async trainings() {
+    const { latest_version: latest } = await replicate.models.get("rehearsal", "still");
+    const wish = { destination: "ada/own", input: { train_data: "https://example.com/a.zip" } };
+    const { message, status } = await caught(
+      replicate.trainings.create("rehearsal", "still", latest.id, wish),
+    );
+    const lost = await caught(replicate.trainings.get("zz4ibbonubfz7carwiefibzgga"));
+    const { results } = await replicate.trainings.list();
+    return { results, lost: lost.status, status, told: message.includes("trains no models") };
   },
   async search() {
     const found = await replicate.models.search("glyph");

@@ -83,6 +83,17 @@ def test_a_model_by_its_address_edits_a_picture_with_words_or_without(stack: Sta
         assert client.image_to_image(PICTURE).size == (512, 512)
 
 
+def test_a_picture_of_120_megabytes_is_edited_if_it_comes_alone(stack: Stack) -> None:
+    """With words beside it the client makes it text inside JSON, which is refused beyond 16 MB."""
+    heavy = samples.heavy_picture(115)
+    assert len(heavy) > 120_000_000
+    with InferenceClient(f"{stack.url}/hf/models/rehearsal/blend", token=stack.key) as client:
+        assert client.image_to_image(heavy).size == (512, 512)
+        with pytest.raises(HfHubHTTPError, match="larger than 16,000,000 bytes") as fault:
+            client.image_to_image(heavy, "in red")
+    assert fault.value.response.status_code == 413
+
+
 @pytest.mark.usefixtures("own_addresses")
 def test_a_provider_sets_a_picture_in_motion(stack: Stack) -> None:
     with InferenceClient(provider="fal-ai", api_key=stack.key) as client:
@@ -151,7 +162,7 @@ def test_a_wait_that_runs_out_is_the_callers_own(stack: Stack) -> None:
         InferenceClient(address, token=stack.key, timeout=0.7) as client,
         pytest.raises(InferenceTimeoutError),
     ):
-        client.text_to_image("too late", extra_body={"latency_ms": 5000})
+        client.text_to_image("too late by far", extra_body={"latency_ms": 5000})
 
 
 @pytest.mark.usefixtures("own_addresses")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import openai
 import pytest
 from PIL import Image
 
+from tests.journeys.clients.test_fal_python import runs_with
 from tests.marketplace.media import samples
+from tests.receiver import receiving
 from tests.running import Stack
 
 QUICK = {"latency_ms": 0}
@@ -298,6 +301,36 @@ def test_a_clip_is_edited_by_its_id(client: openai.OpenAI) -> None:
 def test_deleting_again_harms_nothing(client: openai.OpenAI) -> None:
     [clip] = clips(client, "to go")
     assert [client.videos.delete(clip).deleted for _ in range(2)] == [True, True]
+
+
+def test_deleting_a_clip_that_goes_on_ends_it(client: openai.OpenAI, stack: Stack) -> None:
+    """There is no verb to cancel."""
+    made = client.videos.create(
+        model="rehearsal/clip", prompt="to end", seconds="1",  # type: ignore[arg-type]
+        extra_body={"latency_ms": 20_000},
+    )  # fmt: skip
+    assert [client.videos.delete(made.id).deleted for _ in range(2)] == [True, True]
+    until = time.monotonic() + 20
+    while runs_with(stack, "to end") != [("cancelled", 0)]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_webhook_is_verified_and_a_forged_one_refused(client: openai.OpenAI) -> None:
+    with receiving() as hooks:
+        made = client.webhooks.create(
+            url=hooks.url(),
+            name="Shop",
+            event_types=["video.completed"],  # type: ignore[list-item]
+        )
+        [clip] = clips(client, "to tell of")
+        [told] = [one for one in hooks.wait(1) if one.json["data"]["id"] == clip]
+        client.webhooks.delete(made.id)
+    body, secret = told.body.decode(), made.signing_secret
+    event = client.webhooks.unwrap(body, told.headers, secret=secret)
+    assert (event.type, event.data.id) == ("video.completed", clip)  # type: ignore[comparison-overlap]
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        client.webhooks.verify_signature(f"{body} ", told.headers, secret=secret)
 
 
 def test_what_is_no_picture_is_refused(client: openai.OpenAI) -> None:

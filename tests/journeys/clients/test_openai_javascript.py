@@ -53,6 +53,50 @@ def test_a_video_is_made_read_listed_and_deleted(told: Told) -> None:
     assert told["failedVideo"]["message"] == "The lab failed to draw this."
 
 
+def test_lists_page_in_both_orders(told: Told) -> None:
+    assert told["pages"] == {"falling": True, "rising": True, "wrong": ["BadRequestError", "order"]}
+
+
+def test_a_clip_has_a_thumbnail_and_a_sheet(told: Told) -> None:
+    assert told["variants"] == {
+        "thumbnail": ["image/webp", True],
+        "spritesheet": ["image/jpeg", True],
+    }
+
+
+def test_pictures_are_edited_varied_and_animated(told: Told) -> None:
+    assert told["edits"] == {"magic": "PNG", "kinds": ["image_edit.completed"], "varied": 1}
+    assert told["pictured"] == "completed"
+
+
+def test_a_picture_of_120_megabytes_is_edited(told: Told) -> None:
+    assert told["largeEdit"].startswith("http://127.0.0.1:")
+
+
+def test_a_clip_is_edited_by_its_id_and_as_a_file(told: Told) -> None:
+    assert told["videoEdits"] == {"byId": "completed", "byFile": "completed", "longer": 400}
+
+
+def test_deleting_a_clip_that_goes_on_ends_it_and_again_harms_nothing(told: Told) -> None:
+    assert told["cancelled"] == {"deleted": [True, True], "gone": "NotFoundError"}
+
+
+def test_a_wait_that_runs_out_is_the_callers_own(told: Told) -> None:
+    assert told["timeout"] == "APIConnectionTimeoutError"
+
+
+def test_a_stream_tells_of_a_failure(told: Told) -> None:
+    assert told["failedStream"] == "The lab failed to draw this."
+
+
+def test_a_webhook_is_unwrapped_and_a_forged_one_refused(told: Told) -> None:
+    assert told["webhook"] == {
+        "type": "video.completed",
+        "same": True,
+        "forged": "InvalidWebhookSignatureError",
+    }
+
+
 def test_models_are_listed(told: Told) -> None:
     assert {"kinora/glyph", "rehearsal/clip"} <= set(told["models"]["found"])
     assert told["models"]["one"] == "kinora"

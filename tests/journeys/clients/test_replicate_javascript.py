@@ -37,6 +37,46 @@ def test_a_cancelled_prediction_stays_cancelled(told: Told) -> None:
     assert told["cancelled"] == ["canceled", "canceled"]
 
 
+def test_a_wait_that_runs_out_says_starting_and_run_polls_on(told: Told) -> None:
+    found = told["patience"]
+    assert (found["status"], found["outputs"]) == ("starting", 1)
+    assert (found["seen"][0], found["seen"][-1]) == ("starting", "succeeded")
+
+
+def test_a_run_that_is_aborted_is_cancelled(told: Told) -> None:
+    assert told["aborted"] == {"output": None, "status": "canceled"}
+
+
+def test_files_are_kept_read_given_to_a_model_and_deleted(told: Told) -> None:
+    assert told["files"] == {
+        "kept": ["pixel.png", "image/png", 70],
+        "same": True,
+        "read": 70,
+        "deleted": True,
+        "gone": 404,
+    }
+    assert "/media/" in told["fileInput"]
+
+
+def test_a_picture_of_120_megabytes_is_kept(told: Told) -> None:
+    kind, size = told["largeFile"]
+    assert kind == "image/png"
+    assert size > 120_000_000
+
+
+def test_webhooks_are_as_the_client_verifies_them(told: Told) -> None:
+    assert told["webhook"] == {
+        "valid": [True, True],
+        "forged": False,
+        "same": True,
+        "last": "succeeded",
+    }
+
+
+def test_nothing_is_trained_here(told: Told) -> None:
+    assert told["trainings"] == {"results": [], "lost": 404, "status": 403, "told": True}
+
+
 def test_a_stream_ends_with_the_output(told: Told) -> None:
     assert told["stream"] == ["output", "done"]
 
