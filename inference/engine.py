@@ -16,7 +16,7 @@ from zlib import crc32
 
 from inference import devices, media, models
 from inference.models.contract import Model, Step, walk
-from inference.wire import WEIGHTS, Job, Usage, describe
+from inference.wire import Job, Usage, describe, shelf
 
 OnStep = Callable[[Step], None]
 
@@ -64,10 +64,10 @@ class Engine:
         device: str = "cpu",
         budget_bytes: int | None = None,
         registry: dict[str, str] | None = None,
-        weights: Path = WEIGHTS,
+        weights: Path | None = None,
     ) -> None:
-        """Take a device.  budget_bytes: weights that may stay loaded at once."""
-        self.device, self.weights = device, weights
+        """Take a device.  budget_bytes: weights that may stay loaded.  weights: the only shelf."""
+        self.device, self.shelves = device, [weights] if weights else []
         self.budget_bytes = devices.budget_bytes(device) if budget_bytes is None else budget_bytes
         self.registry = models.REGISTRY if registry is None else registry
         self.loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
@@ -87,14 +87,23 @@ class Engine:
 
         Raises UnknownModel for a name it does not serve, OverBudget for one that can never fit.
         """
-        if slug not in self.registry:
-            raise UnknownModel(slug)
         if slug not in self.loaded:
-            family = models.find(slug, self.registry)
-            self.make_room(int(describe(slug, self.weights)["facts"]["bytes"]))
-            self.loaded[slug] = family.load(self.weights / slug, self.device)
+            about = self.describe(slug)
+            family = models.find(about.get("family", slug), self.registry)
+            self.make_room(int(about["facts"]["bytes"]))
+            self.loaded[slug] = family.load(shelf(*self.shelves)[slug], self.device)
         self.loaded.move_to_end(slug)
         return self.loaded[slug]
+
+    def describe(self, slug: str) -> dict[str, Any]:
+        """Read what a model says about itself.  Raises UnknownModel."""
+        try:
+            about = describe(slug, *self.shelves)
+        except KeyError:
+            raise UnknownModel(slug) from None
+        if about.get("family", slug) not in self.registry:
+            raise UnknownModel(slug)
+        return about
 
     def make_room(self, needed: int) -> None:
         """Drop models until `needed` bytes fit beside those that stay."""
@@ -105,7 +114,7 @@ class Engine:
 
     def run(self, job: Job, on_step: OnStep) -> Result:
         """Run a job to encoded bytes.  Whatever `on_step` raises ends it at that step."""
-        about = describe(job.target, self.weights)
+        about = self.describe(job.target)
         model = self.ensure(job.target)
         inputs = fill(about["inputs"], job.inputs, job.run)
         devices.forget_peak(self.device)

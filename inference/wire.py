@@ -1,12 +1,13 @@
 """The words between the control plane and the GPU side: frozen records with a JSON round trip.
 
 Standard library only, so that the control plane may import it without torch. `describe` reads what
-a model says about itself (`inference/weights/<slug>/kinora.json`).
+a model says about itself in its kinora.json, on our shelf or on one that KINORA_WEIGHTS names.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -172,13 +173,30 @@ class Completion(Record):
     error: Failure | None = None
 
 
-def describe(slug: str, weights: Path = WEIGHTS) -> dict[str, Any]:
+def shelves() -> list[Path]:
+    """List the folders that hold models: ours, then those that KINORA_WEIGHTS names."""
+    told = os.environ.get("KINORA_WEIGHTS", "").split(os.pathsep)
+    return [WEIGHTS, *(Path(place) for place in told if place)]
+
+
+def shelf(*places: Path) -> dict[str, Path]:
+    """Find every model by name; of two with one name the first is meant.  None given: everywhere.
+
+    A model is called as its kinora.json says, else as its folder.
+    """
+    found: dict[str, Path] = {}
+    for place in places or shelves():
+        for path in sorted(place.glob("*/kinora.json")):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            found.setdefault(told.get("slug", path.parent.name), path.parent)
+    return found
+
+
+def describe(slug: str, *places: Path) -> dict[str, Any]:
     """Read what a model says about itself: title, input schema, output, queue, facts, examples.
 
-    Raises KeyError where no model of that name is shipped.
+    places: where to look; none given: everywhere. Raises KeyError where no such model is held.
     """
-    path = weights / slug / "kinora.json"
-    if "/" in slug or not path.is_file():
-        raise KeyError(slug)
+    path = shelf(*places)[slug] / "kinora.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -56,5 +56,4 @@ class House:
 
     @classmethod
     def describe(cls) -> tuple[Description, ...]:
-        shipped = sorted(wire.WEIGHTS.glob("*/kinora.json"))
-        return tuple(described(path.parent.name) for path in shipped)
+        return tuple(described(slug) for slug in wire.shelf())

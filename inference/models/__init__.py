@@ -10,6 +10,7 @@ import importlib
 from inference.models.contract import Model
 
 REGISTRY: dict[str, str] = {
+    "flux": "inference.models.flux.Flux",
     "glyph": "inference.models.glyph.Glyph",
 }
 

@@ -9,8 +9,17 @@ import sys
 import jsonschema_rs
 import pytest
 
-from inference import models
-from inference.wire import Completion, Failure, Job, Output, Upload, Usage, describe
+from inference.wire import (
+    WEIGHTS,
+    Completion,
+    Failure,
+    Job,
+    Output,
+    Upload,
+    Usage,
+    describe,
+    shelf,
+)
 
 UPLOADS = (Upload(0, "http://x/0", "image/png"), Upload(1, "http://x/1", "image/png"))
 JOB = Job("run_1", 2, "kinora/glyph@2026-11-20", "glyph", {"prompt": "star"}, 60, 15, UPLOADS)
@@ -41,7 +50,7 @@ def test_wire_needs_the_standard_library_only() -> None:
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("slug", models.REGISTRY)
+@pytest.mark.parametrize("slug", shelf(WEIGHTS))
 def test_model_describes_itself(slug: str) -> None:
     about = describe(slug)
     schema = about["inputs"]

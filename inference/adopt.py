@@ -1,0 +1,87 @@
+"""Puts a diffusers folder on the shelf: checks it, and writes the kinora.json that describes it.
+
+Reads configurations and the sizes of files, never weights and never code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference import models
+from inference.models import folder as folders
+from inference.models import schema
+from inference.models.family import Family
+from inference.models.folder import Unsuitable
+
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What an operator may say of a model.  empty: as the family or the folder says."""
+
+    family: str
+    folder: Path
+    slug: str = ""
+    title: str = ""
+    queue: str = "gpu.std"
+
+    def name(self) -> str:
+        """Give what the model is called.  Raises Unsuitable."""
+        slug = self.slug or re.sub(r"[^a-z0-9.-]+", "-", self.folder.resolve().name.lower())
+        if not SLUG.fullmatch(slug):
+            raise Unsuitable(f"{slug!r} is no name: use a-z, 0-9, - and .; say one with --slug")
+        return slug
+
+
+def families() -> list[str]:
+    """Name the families that read a diffusers folder."""
+    return sorted(slug for slug in models.REGISTRY if issubclass(models.find(slug), Family))
+
+
+def about(adoption: Adoption) -> dict[str, Any]:
+    """Say of a folder what its kinora.json is to hold.  Raises Unsuitable."""
+    family = models.find(adoption.family)
+    if not issubclass(family, Family):
+        raise Unsuitable(f"{adoption.family} reads no diffusers folder")
+    if wrong := folders.complaints(adoption.folder, family.PARTS):
+        raise Unsuitable("\n".join(wrong))
+    sizes = family.SIZES.of(folders.configs(adoption.folder))
+    return {
+        "slug": adoption.name(),
+        "family": adoption.family,
+        "title": adoption.title or family.TITLE,
+        "task": family.TASK,
+        "summary": family.SUMMARY,
+        "inputs": sizes.inputs(),
+        "output": family.OUTPUT,
+        "queue": adoption.queue,
+        "timeout_seconds": family.TIMEOUT,
+        "facts": facts(adoption.folder, family, sizes),
+        "examples": [],
+    }
+
+
+def facts(folder: Path, family: type[Family[Any]], sizes: Any) -> dict[str, Any]:
+    """Say what can be known without loading.  tokens: what the network computes at usual inputs."""
+    usual = schema.defaults(sizes.inputs())
+    held = folders.index(folder)
+    return {
+        "bytes": folders.weight_bytes(folder, family.PARTS),
+        "steps": usual["steps"],
+        "tokens": sizes.tokens(usual),
+        "forwards_per_step": sizes.forwards(usual),
+        "classes": {name: held[name] for name in family.PARTS if name in held},
+    }
+
+
+def adopt(adoption: Adoption) -> Path:
+    """Write the folder's kinora.json anew.  → its path.  Raises Unsuitable, OSError."""
+    path = adoption.folder / "kinora.json"
+    text = json.dumps(about(adoption), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return path

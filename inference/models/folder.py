@@ -1,0 +1,169 @@
+"""Reads a diffusers folder: safetensors and configurations, never code and never a pickle.
+
+A family says which parts it wants and of which class; a folder that names other classes, lacks a
+part, or brings code of its own is refused before anything of it is read. Nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Module = Any  # diffusers and transformers ship no usable types
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+TOKENIZER = "tokenizer.json"
+
+
+class Unsuitable(Exception):
+    """A folder that cannot be served; says everything that is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a family wants under one name: a class, or any of some that behave alike.
+
+    wide: kept in float32 on every device. needed: a folder may lack it where this is False.
+    """
+
+    kinds: str  # "library.Class", or more of them with spaces between
+    wide: bool = False
+    needed: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """The classes' own names."""
+        return [kind.rpartition(".")[2] for kind in self.kinds.split()]
+
+    def accepts(self, name: str) -> bool:
+        """Tell whether it may be the class of that name; tokenizers have a Fast name too."""
+        return name in self.names or name.removesuffix("Fast") in self.names
+
+    def find(self, name: str) -> Module:
+        """Import the class that goes by that name in a folder."""
+        kinds = dict(zip(self.names, self.kinds.split(), strict=True))
+        kind = kinds.get(name) or kinds[name.removesuffix("Fast")]
+        library, _, own = kind.partition(".")
+        return getattr(importlib.import_module(library), own)
+
+
+Parts = Mapping[str, Part]
+
+
+def table(path: Path) -> dict[str, Any]:
+    """Read a JSON object; one that is not there is empty.  Raises Unsuitable."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Unsuitable(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise Unsuitable(f"{path} holds no JSON object")
+    return found
+
+
+def index(folder: Path) -> dict[str, str]:
+    """Name the class of each part that a folder holds."""
+    found = table(folder / "model_index.json")
+    pairs = {name: pair for name, pair in found.items() if isinstance(pair, list)}
+    return {name: str(pair[1]) for name, pair in pairs.items() if len(pair) == 2 and pair[1]}
+
+
+def configs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read every part's configuration, and the pipeline's own under the empty name."""
+    names = ("config.json", "scheduler_config.json", "tokenizer_config.json")
+    found = {"": table(folder / "model_index.json")}
+    for part in index(folder):
+        paths = [folder / part / name for name in names]
+        found[part] = next((table(path) for path in paths if path.is_file()), {})
+    return found
+
+
+def complaints(folder: Path, parts: Parts) -> list[str]:
+    """Say what keeps a folder from being served; nothing where all is well.  Reads no weights."""
+    if not (folder / "model_index.json").is_file():
+        return [f"{folder} holds no model_index.json: it is no diffusers folder"]
+    held = index(folder)
+    found = own_code(folder)
+    for name, part in parts.items():
+        if name in held:
+            found += complaints_of(folder / name, part, held[name])
+        elif part.needed:
+            found.append(f"{name} is missing: model_index.json names no {' or '.join(part.names)}")
+    return found
+
+
+def own_code(folder: Path) -> list[str]:
+    """Name what asks for code that came with the weights."""
+    scripts = [f"{path.relative_to(folder)} is code" for path in sorted(folder.rglob("*.py"))]
+    maps = [
+        f"{path.relative_to(folder)} asks for code by auto_map"
+        for path in sorted(folder.rglob("*.json"))
+        if path.name.endswith("config.json") and "auto_map" in table(path)
+    ]
+    pipeline = table(folder / "model_index.json").get("_class_name")
+    custom = [] if isinstance(pipeline, str) else ["model_index.json asks for a custom pipeline"]
+    return [f"{told}; code from a model's folder is never run" for told in scripts + maps + custom]
+
+
+def complaints_of(place: Path, part: Part, kind: str) -> list[str]:
+    """Say what is wrong with one part."""
+    if not part.accepts(kind):
+        return [f"{place.name} is a {kind}, not a {' or '.join(part.names)}"]
+    if not place.is_dir():
+        return [f"{place.name} is missing: there is no folder {place}"]
+    if "Tokenizer" in kind:
+        return [] if (place / TOKENIZER).is_file() else [f"{place.name} holds no {TOKENIZER}"]
+    return [] if "Scheduler" in kind else missing_weights(place)
+
+
+def missing_weights(place: Path) -> list[str]:
+    """Name the safetensors that a part lacks."""
+    held = {path.name for path in place.glob("*.safetensors")}
+    for path in place.glob("*.safetensors.index.json"):
+        shards = set(table(path).get("weight_map", {}).values())
+        return [f"{place.name} lacks {name}" for name in sorted(shards - held)]
+    if held:
+        return []
+    pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
+    told = f", only {', '.join(pickles)}; pickles are never read" if pickles else ""
+    return [f"{place.name} holds no safetensors{told}"]
+
+
+def weight_bytes(folder: Path, parts: Parts) -> int:
+    """Sum the safetensors of all parts."""
+    return sum(
+        path.stat().st_size for name in parts for path in (folder / name).glob("*.safetensors")
+    )
+
+
+def read(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> dict[str, Module]:
+    """Load all parts, those that a class keeps in float32 in float32.  Raises Unsuitable."""
+    if wrong := complaints(folder, parts):
+        raise Unsuitable("; ".join(wrong))
+    held = index(folder)
+    return {
+        name: part_of(folder / name, part, held[name], device, dtype)
+        for name, part in parts.items()
+        if name in held
+    }
+
+
+def part_of(place: Path, part: Part, kind: str, device: str, dtype: torch.dtype) -> Module:
+    """Load one part from its folder."""
+    wanted = part.find(kind)
+    if "Tokenizer" in kind or "Scheduler" in kind:
+        return wanted.from_pretrained(place, local_files_only=True)
+    # transformers calls `dtype` what diffusers calls `torch_dtype`
+    word = "torch_dtype" if wanted.__module__.startswith("diffusers") else "dtype"
+    chosen = torch.float32 if part.wide else dtype
+    module = wanted.from_pretrained(
+        place, use_safetensors=True, local_files_only=True, **{word: chosen}
+    )
+    return module.eval().requires_grad_(False).to(device)

@@ -1,0 +1,71 @@
+"""Tiny random pipelines of diffusers' own classes: text encoders and tokenizers made in code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,'"
+WIDTH = 32  # of every text encoder's states
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Draw weights from one seed, and leave the generator as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def clip_tokenizer(words: int = 16) -> Any:
+    vocab = {"<|startoftext|>": 0, "<|endoftext|>": 1}
+    for letter in LETTERS:
+        vocab[letter] = len(vocab)
+        vocab[f"{letter}</w>"] = len(vocab)
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=words)
+
+
+def clip_encoder(*, projected: bool = False) -> Any:
+    config = CLIPTextConfig(
+        vocab_size=100, hidden_size=WIDTH, intermediate_size=37, projection_dim=WIDTH,
+        num_attention_heads=4, num_hidden_layers=2, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+        max_position_embeddings=16,
+    )  # fmt: skip
+    with seeded():
+        return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
+
+
+def t5_tokenizer() -> Any:
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    return T5Tokenizer(vocab=[*pieces, *((letter, -3.0) for letter in LETTERS)], extra_ids=0)
+
+
+def t5_config() -> dict[str, Any]:
+    return {"vocab_size": 64, "d_model": WIDTH, "d_kv": 8, "d_ff": 37, "num_layers": 2,
+            "num_heads": 4, "dropout_rate": 0.0}  # fmt: skip
+
+
+def t5_encoder() -> Any:
+    with seeded():
+        return T5EncoderModel(T5Config(**t5_config())).eval()
+
+
+def stirred(module: Any, seed: int = 0) -> Any:
+    """Redraw a network's weights so that no output is near zero, as fresh layers' often are."""
+    with seeded(seed), torch.no_grad():
+        for weight in module.parameters():
+            fan_in = weight[0].numel() if weight.ndim > 1 else 16
+            weight.copy_(torch.randn_like(weight) / fan_in**0.5 + (weight.ndim == 1) * weight)
+    return module.eval()
