@@ -77,10 +77,19 @@ const flows = {
     return events.filter((event) => event !== "logs");
   },
   async pages() {
-    await started(QUICK);
+    const made = [];
+    for (let count = 0; count < 101; count += 1) made.push((await started(QUICK)).id);
     const found = [];
-    for await (const page of replicate.paginate(replicate.predictions.list)) found.push(page.length);
-    return found.length >= 1 && found.every((size) => size <= 100);
+    const sizes = [];
+    for await (const page of replicate.paginate(replicate.predictions.list)) {
+      sizes.push(page.length);
+      found.push(...page.map((prediction) => prediction.id));
+    }
+    return {
+      full: sizes.slice(0, -1).every((size) => size === 100) && sizes.length > 1,
+      once: new Set(found).size === found.length,
+      all: made.every((id) => found.includes(id)),
+    };
   },
   async files() {
     const file = new File([pixel], "pixel.png", { type: "image/png" });

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.journeys.clients.flows import Client, Flow, shows
 from tests.journeys.clients.node import told_by
 from tests.running import Stack
 
@@ -18,12 +19,14 @@ def told(stack: Stack) -> Told:
     return {name: flow.get("value", flow) for name, flow in found.items()}
 
 
+@shows(Client.FAL_JS, Flow.SUCCESS)
 def test_run_gives_data_and_the_requests_id(told: Told) -> None:
     for flow, count in (("run", 2), ("get", 1)):
         assert len(told[flow]["data"]["images"]) == count
         assert told[flow]["requestId"].startswith("run_")
 
 
+@shows(Client.FAL_JS, Flow.SUCCESS)
 def test_subscribe_polls_or_streams_to_the_end(told: Told) -> None:
     clip = told["subscribe"]
     assert clip["data"]["video"]["duration"] == 1
@@ -36,12 +39,14 @@ def test_subscribe_polls_or_streams_to_the_end(told: Told) -> None:
     assert len(set(followed["logs"][-1])) == len(followed["logs"][-1])  # no line comes twice
 
 
+@shows(Client.FAL_JS, Flow.STREAM)
 def test_a_stream_ends_with_the_output(told: Told) -> None:
     assert told["stream"]["last"]["images"][0]["url"].startswith("http")
     assert told["stream"]["events"] >= 1
     assert told["stream"]["requestId"].startswith("run_")
 
 
+@shows(Client.FAL_JS, Flow.FAILURE)
 def test_failures_reject_with_words_and_status(told: Told) -> None:
     failed, refused = told["failure"], told["refusal"]
     assert (failed["name"], failed["status"]) == ("ApiError", 500)
@@ -52,6 +57,7 @@ def test_failures_reject_with_words_and_status(told: Told) -> None:
     assert told["failedStream"]["message"] == "The lab failed to draw this."
 
 
+@shows(Client.FAL_JS, Flow.WRONG_INPUT)
 def test_a_wrong_argument_is_found_by_its_field(told: Told) -> None:
     assert told["validation"]["name"] == "ValidationError"
     [field] = told["validation"]["fields"]
@@ -59,6 +65,7 @@ def test_a_wrong_argument_is_found_by_its_field(told: Told) -> None:
     assert told["validation"]["message"] == "num_images must be at most 4."
 
 
+@shows(Client.FAL_JS, Flow.CANCEL, Flow.CANCEL_AGAIN)
 def test_cancelling_and_cancelling_again(told: Told) -> None:
     found = told["cancelled"]
     assert found["status"]["error_type"] == "client_cancelled"
@@ -69,11 +76,13 @@ def test_cancelling_and_cancelling_again(told: Told) -> None:
     assert found["result"]["status"] == 499
 
 
+@shows(Client.FAL_JS, Flow.LATE)
 def test_a_wait_that_runs_out_cancels_the_run(told: Told) -> None:
     assert "timed out" in told["timeout"]["error"]["message"]
     assert told["timeout"]["status"]["error_type"] == "client_cancelled"
 
 
+@shows(Client.FAL_JS, Flow.WRONG_KEY, Flow.STRANGER)
 def test_keys_teams_and_caps(told: Told) -> None:
     assert (told["wrongKey"]["status"], told["wrongKey"]["name"]) == (401, "ApiError")
     assert told["wrongKey"]["message"].startswith("This is not an API key")
@@ -91,6 +100,7 @@ def test_a_realtime_session_gives_frames_and_complaints(told: Told) -> None:
     assert found["run"].startswith("run_")
 
 
+@shows(Client.FAL_JS, Flow.SMALL, Flow.LARGE)
 def test_uploads_of_both_sizes(told: Told) -> None:
     assert (told["upload"]["type"], told["upload"]["size"]) == ("image/png", 70)
     assert told["largeUpload"] > 120_000_000
@@ -100,5 +110,6 @@ def test_the_proxy_serves_fals_own_hosts_and_no_other(told: Told) -> None:
     assert told["proxied"] == [400, 400, 400]
 
 
+@shows(Client.FAL_JS, Flow.WEBHOOK)
 def test_a_webhook_comes_signed_as_receivers_of_fals_check_it(told: Told) -> None:
     assert told["webhook"] == {"status": "OK", "same": True, "signed": True, "forged": False}

@@ -27,6 +27,7 @@ from PIL import Image
 
 from marketplace.dialects.fal_bodies import refused
 from marketplace.errors import Busy
+from tests.journeys.clients.flows import Client, Flow, shows
 from tests.journeys.clients.gate import gate
 from tests.marketplace.media import samples
 from tests.receiver import receiving
@@ -90,6 +91,7 @@ def runs_with(stack: Stack, prompt: str) -> list[tuple[str, int]]:
 # ── success ───────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(Client.FAL, Flow.SUCCESS)
 def test_run_gives_pictures_of_the_size_that_was_asked_for(fal: SyncClient) -> None:
     asked = {**QUICK, "image_size": {"width": 256, "height": 256}, "num_images": 2, "seed": 3}
     found = fal.run(STILL, asked)
@@ -97,6 +99,7 @@ def test_run_gives_pictures_of_the_size_that_was_asked_for(fal: SyncClient) -> N
     assert (found["seed"], found["prompt"]) == (3, "a paper lantern")
 
 
+@shows(Client.FAL, Flow.SUCCESS)
 def test_subscribe_tells_of_the_queue_and_gives_a_clip(fal: SyncClient) -> None:
     seen: list[fal_client.Status] = []
     found = fal.subscribe(
@@ -127,6 +130,7 @@ def test_submit_follow_and_get_with_a_handle_from_the_id_alone(fal: SyncClient) 
     assert isinstance(fal.status(STILL, handle.request_id), Completed)
 
 
+@shows(Client.FAL, Flow.STREAM)
 def test_a_stream_shows_the_picture_coming_and_ends_with_it(fal: SyncClient) -> None:
     events = list(fal.stream(GLYPH, {**SMALL, "num_inference_steps": 20}))
     assert events[-1]["images"][0]["url"].startswith("http")
@@ -171,6 +175,7 @@ def test_a_realtime_session_with_a_key_and_without_a_token(fal: SyncClient, stac
     assert asyncio.run(talk())["images"][0]["content"].startswith(b"\x89PNG")
 
 
+@shows(Client.FAL, Flow.WEBHOOK)
 def test_a_webhook_comes_signed_as_receivers_of_fals_check_it(
     fal: SyncClient, stack: Stack
 ) -> None:
@@ -201,6 +206,7 @@ def test_the_docs_session_runs_as_it_stands(stack: Stack, tmp_path: Path) -> Non
 # ── failure ───────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(Client.FAL, Flow.FAILURE)
 @pytest.mark.parametrize(
     ("behaviour", "status", "kind", "text"),
     [
@@ -220,6 +226,7 @@ def test_a_failure_raises_with_the_labs_words_and_costs_nothing(
     assert runs_with(stack, f"to {behaviour}") == [("failed", 0)]
 
 
+@shows(Client.FAL, Flow.WRONG_INPUT)
 def test_wrong_arguments_are_listed_with_their_places(fal: SyncClient) -> None:
     for call in (fal.run, fal.submit):
         with pytest.raises(FalClientHTTPError) as fault:
@@ -230,6 +237,7 @@ def test_wrong_arguments_are_listed_with_their_places(fal: SyncClient) -> None:
         assert (problem["loc"], problem["type"]) == (["body", "num_images"], "less_than_equal")
 
 
+@shows(Client.FAL, Flow.CANCEL, Flow.CANCEL_AGAIN)
 def test_cancelling_and_cancelling_again(fal: SyncClient, stack: Stack) -> None:
     handle = fal.submit(STILL, {**QUICK, "prompt": "to cancel", "latency_ms": 20_000})
     handle.cancel()
@@ -248,6 +256,7 @@ def test_cancelling_and_cancelling_again(fal: SyncClient, stack: Stack) -> None:
     assert runs_with(stack, "to cancel") == [("cancelled", 0)]
 
 
+@shows(Client.FAL, Flow.LATE)
 def test_a_wait_that_runs_out_cancels_the_run(fal: SyncClient, stack: Stack) -> None:
     asked = {**QUICK, "prompt": "to wait for", "latency_ms": 20_000}
     with pytest.raises(FalClientTimeoutError) as late:
@@ -258,6 +267,7 @@ def test_a_wait_that_runs_out_cancels_the_run(fal: SyncClient, stack: Stack) -> 
     assert runs_with(stack, "to wait for") == [("cancelled", 0)]
 
 
+@shows(Client.FAL, Flow.WRONG_KEY, Flow.STRANGER)
 def test_a_wrong_key_and_another_teams_run(fal: SyncClient, stack: Stack) -> None:
     with calling(stack.key[:-1] + "!") as forged, pytest.raises(FalClientHTTPError) as wrong:
         forged.run(STILL, QUICK)
@@ -311,6 +321,7 @@ def test_a_reply_lost_before_it_is_ready_does_not_make_a_second_run(
 # ── uploads ───────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(Client.FAL, Flow.SMALL)
 @pytest.mark.parametrize("repository", ["fal_v3", "fal"])
 def test_a_small_picture_is_uploaded_each_way(fal: SyncClient, repository: Any) -> None:
     url = fal.upload_image(Image.new("RGB", (40, 30)), "png", repository=repository)
@@ -325,6 +336,7 @@ def test_a_picture_is_given_by_its_upload_or_inside_the_request(fal: SyncClient)
         assert (made["video"]["width"], made["video"]["duration"]) == (320, 1.0)
 
 
+@shows(Client.FAL, Flow.LARGE)
 def test_a_sound_of_120_megabytes_goes_up_in_parts(fal: SyncClient, tmp_path: Path) -> None:
     large = tmp_path / "large.wav"
     with large.open("wb") as file:

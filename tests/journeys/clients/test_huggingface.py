@@ -11,6 +11,7 @@ from huggingface_hub.inference import _providers
 from huggingface_hub.inference._providers import _common
 from huggingface_hub.inference._providers.fal_ai import FalAIQueueTask
 
+from tests.journeys.clients.flows import Client, Flow, shows
 from tests.marketplace.media import samples
 from tests.running import Stack
 
@@ -30,12 +31,14 @@ def own_addresses(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     _common._fetch_inference_provider_mapping.cache_clear()
 
 
+@shows(Client.HUGGING_FACE, Flow.SUCCESS)
 def test_a_model_by_its_address(stack: Stack) -> None:
     with InferenceClient(f"{stack.url}/hf/models/kinora/glyph", token=stack.key) as client:
         made = client.text_to_image("tomato", width=256, height=256, num_inference_steps=4, seed=3)
     assert made.size == (256, 256)
 
 
+@shows(Client.HUGGING_FACE, Flow.WRONG_INPUT)
 def test_a_wrong_parameter_is_named(stack: Stack) -> None:
     with (
         InferenceClient(f"{stack.url}/hf/models/kinora/glyph", token=stack.key) as client,
@@ -54,6 +57,7 @@ def test_a_provider_finds_the_model_and_draws(stack: Stack, provider: str) -> No
     assert made.size == (256, 256)
 
 
+@shows(Client.HUGGING_FACE, Flow.SUCCESS)
 @pytest.mark.usefixtures("own_addresses")
 def test_a_provider_makes_a_clip(stack: Stack) -> None:
     with InferenceClient(provider="fal-ai", api_key=stack.key) as client:
@@ -76,6 +80,7 @@ def test_a_provider_edits_a_picture(stack: Stack, provider: Any) -> None:
     assert made.size == (512, 512)
 
 
+@shows(Client.HUGGING_FACE, Flow.SMALL)
 def test_a_model_by_its_address_edits_a_picture_with_words_or_without(stack: Stack) -> None:
     with InferenceClient(f"{stack.url}/hf/models/rehearsal/blend", token=stack.key) as client:
         size: Any = {"width": 256, "height": 256}
@@ -83,6 +88,7 @@ def test_a_model_by_its_address_edits_a_picture_with_words_or_without(stack: Sta
         assert client.image_to_image(PICTURE).size == (512, 512)
 
 
+@shows(Client.HUGGING_FACE, Flow.LARGE)
 def test_a_picture_of_120_megabytes_is_edited_if_it_comes_alone(stack: Stack) -> None:
     """With words beside it the client makes it text inside JSON, which is refused beyond 16 MB."""
     heavy = samples.heavy_picture(115)
@@ -123,6 +129,7 @@ def test_the_asynchronous_client_draws(stack: Stack) -> None:
     assert asyncio.run(draw()).size == (512, 512)
 
 
+@shows(Client.HUGGING_FACE, Flow.FAILURE)
 @pytest.mark.parametrize(("behaviour", "status"), [("refuse", 400), ("fail", 500)])
 def test_a_failure_says_why(stack: Stack, behaviour: str, status: int) -> None:
     body = QUICK | {"behaviour": behaviour}
@@ -156,6 +163,7 @@ def test_a_model_for_another_task_or_none_at_all(stack: Stack) -> None:
     assert fault.value.response.status_code == 404
 
 
+@shows(Client.HUGGING_FACE, Flow.LATE)
 def test_a_wait_that_runs_out_is_the_callers_own(stack: Stack) -> None:
     address = f"{stack.url}/hf/models/rehearsal/still"
     with (
@@ -165,6 +173,7 @@ def test_a_wait_that_runs_out_is_the_callers_own(stack: Stack) -> None:
         client.text_to_image("too late by far", extra_body={"latency_ms": 5000})
 
 
+@shows(Client.HUGGING_FACE, Flow.WRONG_KEY)
 @pytest.mark.usefixtures("own_addresses")
 @pytest.mark.parametrize("provider", ["fal-ai", "replicate"])
 def test_a_wrong_key_is_told_so_by_each_provider(stack: Stack, provider: Any) -> None:
@@ -176,6 +185,7 @@ def test_a_wrong_key_is_told_so_by_each_provider(stack: Stack, provider: Any) ->
     assert fault.value.response.status_code == 401
 
 
+@shows(Client.HUGGING_FACE, Flow.WRONG_KEY)
 def test_a_wrong_key_is_told_so(stack: Stack) -> None:
     with (
         InferenceClient(f"{stack.url}/hf/models/kinora/glyph", token="nonsense") as client,

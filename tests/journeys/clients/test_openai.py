@@ -10,6 +10,7 @@ import openai
 import pytest
 from PIL import Image
 
+from tests.journeys.clients.flows import Client, Flow, shows
 from tests.journeys.clients.test_fal_python import runs_with
 from tests.marketplace.media import samples
 from tests.receiver import receiving
@@ -36,6 +37,7 @@ def size_of(encoded: str | None) -> tuple[int, int]:
         return picture.size
 
 
+@shows(Client.OPENAI, Flow.SUCCESS)
 def test_an_image_comes_as_base64(client: openai.OpenAI) -> None:
     made = client.images.generate(
         model="kinora/glyph", prompt="tomato", size="256x256", n=2, quality="auto", user="u1"
@@ -53,6 +55,7 @@ def test_an_image_comes_as_an_address(client: openai.OpenAI) -> None:
     assert (image.url or "").startswith("http://127.0.0.1:")
 
 
+@shows(Client.OPENAI, Flow.STREAM)
 def test_partial_images_come_before_the_last(client: openai.OpenAI) -> None:
     events = list(
         client.images.generate(
@@ -76,6 +79,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+@shows(Client.OPENAI, Flow.WRONG_INPUT)
 @pytest.mark.parametrize(("said", "param", "words"), WRONG)
 def test_what_cannot_be_had_is_refused_before_money(
     client: openai.OpenAI, said: dict[str, Any], param: str, words: str
@@ -95,6 +99,7 @@ def test_a_refusal_by_the_lab_is_no_servers_error(client: openai.OpenAI) -> None
     assert fault.value.code == "moderation_blocked"
 
 
+@shows(Client.OPENAI, Flow.FAILURE)
 def test_a_failure_is_not_tried_again(client: openai.OpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as fault:
         client.images.generate(
@@ -103,6 +108,7 @@ def test_a_failure_is_not_tried_again(client: openai.OpenAI) -> None:
     assert fault.value.response.headers["x-should-retry"] == "false"
 
 
+@shows(Client.OPENAI, Flow.SUCCESS)
 def test_a_clip_is_polled_and_downloaded(client: openai.OpenAI) -> None:
     made = client.videos.create_and_poll(
         model="rehearsal/clip", prompt="a carousel", seconds="4", size="640x360",  # type: ignore[arg-type]
@@ -129,6 +135,7 @@ def test_a_remix_has_another_prompt_and_the_same_rest(client: openai.OpenAI) -> 
     assert (again.prompt, again.seconds, again.remixed_from_video_id) == ("b", "1", first.id)
 
 
+@shows(Client.OPENAI, Flow.FAILURE)
 def test_a_failed_clip_says_why(client: openai.OpenAI) -> None:
     made = client.videos.create_and_poll(
         model="rehearsal/clip", prompt="a", extra_body=QUICK | {"behaviour": "fail", "seconds": 1}
@@ -146,6 +153,7 @@ def test_models_are_listed_and_found_by_a_name_with_a_slash(client: openai.OpenA
     assert fault.value.code == "model_not_found"
 
 
+@shows(Client.OPENAI, Flow.STRANGER)
 def test_another_teams_video_is_one_that_never_was(
     client: openai.OpenAI, stranger: openai.OpenAI
 ) -> None:
@@ -162,6 +170,7 @@ def test_another_teams_video_is_one_that_never_was(
     assert len(set(said)) == 1
 
 
+@shows(Client.OPENAI, Flow.WRONG_KEY)
 def test_a_wrong_key_is_told_so(stack: Stack) -> None:
     with (
         openai.OpenAI(api_key="sk-nonsense", base_url=f"{stack.url}/v1") as client,
@@ -187,6 +196,7 @@ def picture(colour: str, *, kind: str = "RGB") -> tuple[str, bytes, str]:
     return f"{colour.strip('#')}.png", file.getvalue(), "image/png"
 
 
+@shows(Client.OPENAI, Flow.SMALL)
 def test_several_pictures_and_a_mask_are_edited(client: openai.OpenAI) -> None:
     both = [picture("red"), picture("blue")]
     kept = client.images.edit(
@@ -216,6 +226,7 @@ def test_an_edit_streams_and_a_variation_needs_no_words(client: openai.OpenAI) -
     assert varied.data
 
 
+@shows(Client.OPENAI, Flow.LARGE)
 def test_a_picture_of_120_megabytes_is_edited(client: openai.OpenAI) -> None:
     heavy = ("heavy.png", samples.heavy_picture(115), "image/png")
     made = client.images.edit(
@@ -233,6 +244,7 @@ def test_a_stream_tells_of_a_failure(client: openai.OpenAI) -> None:
         list(events)
 
 
+@shows(Client.OPENAI, Flow.LATE)
 def test_a_wait_that_runs_out_is_the_callers_own(client: openai.OpenAI) -> None:
     impatient = client.with_options(timeout=0.7, max_retries=0)
     with pytest.raises(openai.APITimeoutError):
@@ -250,6 +262,7 @@ def clips(client: openai.OpenAI, *prompts: str) -> list[str]:
     ]
 
 
+@shows(Client.OPENAI, Flow.PAGES)
 def test_lists_page_in_both_orders(client: openai.OpenAI) -> None:
     first, second, third = clips(client, "one", "two", "three")
     client.images.generate(model="rehearsal/still", prompt="no video", extra_body=QUICK)
@@ -303,6 +316,7 @@ def test_deleting_again_harms_nothing(client: openai.OpenAI) -> None:
     assert [client.videos.delete(clip).deleted for _ in range(2)] == [True, True]
 
 
+@shows(Client.OPENAI, Flow.CANCEL, Flow.CANCEL_AGAIN)
 def test_deleting_a_clip_that_goes_on_ends_it(client: openai.OpenAI, stack: Stack) -> None:
     """There is no verb to cancel."""
     made = client.videos.create(
@@ -316,6 +330,7 @@ def test_deleting_a_clip_that_goes_on_ends_it(client: openai.OpenAI, stack: Stac
         time.sleep(0.1)
 
 
+@shows(Client.OPENAI, Flow.WEBHOOK)
 def test_a_webhook_is_verified_and_a_forged_one_refused(client: openai.OpenAI) -> None:
     with receiving() as hooks:
         made = client.webhooks.create(

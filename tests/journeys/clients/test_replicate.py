@@ -12,6 +12,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 from replicate.webhook import Webhooks
 
+from tests.journeys.clients import flows
 from tests.marketplace.media import samples
 from tests.receiver import receiving
 from tests.running import Stack
@@ -41,6 +42,7 @@ def stranger(stack: Stack) -> Iterator[Client]:
         yield client
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.SUCCESS)
 def test_run_gives_pictures(client: Client) -> None:
     [address] = client.run("rehearsal/still", input=STILL)
     assert str(address).startswith("http://127.0.0.1:")
@@ -74,6 +76,7 @@ def test_a_prediction_is_followed_to_its_end(client: Client) -> None:
     assert datetime.fromisoformat(made.completed_at or "")
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.LATE)
 def test_a_wait_that_runs_out_says_starting_and_run_polls_on(client: Client) -> None:
     slow = {**STILL, "latency_ms": 2500}
     began = time.monotonic()
@@ -83,6 +86,7 @@ def test_a_wait_that_runs_out_says_starting_and_run_polls_on(client: Client) -> 
     assert len(client.run("rehearsal/still", input=slow, wait=1)) == 1
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.FAILURE)
 def test_a_failure_raises_with_the_labs_words(client: Client) -> None:
     with pytest.raises(ModelError) as fault:
         client.run("rehearsal/still", input={**STILL, "behaviour": "fail"})
@@ -90,6 +94,7 @@ def test_a_failure_raises_with_the_labs_words(client: Client) -> None:
     assert fault.value.prediction.error
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.WRONG_INPUT)
 def test_a_wrong_input_names_it_in_the_callers_words(client: Client) -> None:
     with pytest.raises(ReplicateError) as fault:
         client.run("rehearsal/still", input={**STILL, "num_outputs": 9})
@@ -97,6 +102,7 @@ def test_a_wrong_input_names_it_in_the_callers_words(client: Client) -> None:
     assert fault.value.detail == "num_outputs must be at most 4."
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.CANCEL, flows.Flow.CANCEL_AGAIN)
 def test_cancel_twice(client: Client) -> None:
     made = client.models.predictions.create("rehearsal/still", input={**STILL, "latency_ms": 60000})
     made.cancel()
@@ -107,6 +113,7 @@ def test_cancel_twice(client: Client) -> None:
     assert client.predictions.cancel(made.id).status == "canceled"
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.STREAM)
 def test_stream_ends_with_the_output(client: Client) -> None:
     events = list(client.stream("rehearsal/still", input={**STILL, "latency_ms": 300}))
     assert [event.event.value for event in events][-2:] == ["output", "done"]
@@ -121,6 +128,7 @@ def test_lists_go_on_over_pages(client: Client) -> None:
     assert [p.id for p in first.results] == sorted((p.id for p in first.results), reverse=True)
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.PAGES)
 def test_a_list_of_more_than_a_page_goes_on_by_its_cursor(client: Client) -> None:
     for _ in range(101):
         client.models.predictions.create("rehearsal/still", input=STILL)
@@ -131,6 +139,7 @@ def test_a_list_of_more_than_a_page_goes_on_by_its_cursor(client: Client) -> Non
     assert second.results[0].id < first.results[-1].id
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.LARGE)
 def test_a_sound_of_120_megabytes_is_kept(client: Client, tmp_path: Path) -> None:
     large = tmp_path / "large.wav"
     with large.open("wb") as file:
@@ -140,6 +149,7 @@ def test_a_sound_of_120_megabytes_is_kept(client: Client, tmp_path: Path) -> Non
     assert kept.content_type == "audio/wav"
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.STRANGER)
 def test_another_teams_prediction_is_one_that_never_was(client: Client, stranger: Client) -> None:
     made = client.models.predictions.create("rehearsal/still", input=STILL)
     said = []
@@ -152,6 +162,7 @@ def test_another_teams_prediction_is_one_that_never_was(client: Client, stranger
     assert said[0]["status"] == 404
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.WRONG_KEY)
 def test_a_wrong_key_is_told_so(stack: Stack) -> None:
     with calling(stack, "r8_nonsense") as client, pytest.raises(ReplicateError) as fault:
         client.models.list()
@@ -180,6 +191,7 @@ def test_a_deployment_predicts(client: Client) -> None:
     assert made.status == "succeeded"
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.SMALL)
 def test_a_file_goes_along_and_is_read_back(client: Client, tmp_path: Path) -> None:
     picture = tmp_path / "first.png"
     Image.new("RGB", (64, 64), "teal").save(picture)
@@ -199,6 +211,7 @@ def test_a_file_goes_along_and_is_read_back(client: Client, tmp_path: Path) -> N
     assert fault.value.status == 404
 
 
+@flows.shows(flows.Client.REPLICATE, flows.Flow.WEBHOOK)
 def test_webhooks_tell_a_prediction_as_the_client_verifies_them(client: Client) -> None:
     with receiving() as hooks:
         made = client.models.predictions.create(
