@@ -12,6 +12,7 @@ from inference.models.contract import Model
 REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
     "glyph": "inference.models.glyph.Glyph",
+    "sdxl": "inference.models.sdxl.StableDiffusionXL",
 }
 
 

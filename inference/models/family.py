@@ -8,7 +8,7 @@ neither on its neighbours nor on how many there are.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from inference.models import folder as folders
 from inference.models import preview, schema
-from inference.models.contract import Clip
+from inference.models.contract import Clip, Forward
 from inference.models.folder import Module, Parts
 
 Inputs = dict[str, Any]
@@ -192,6 +192,17 @@ class Family(Generic[S]):
         scheduler.set_timesteps(device=self.device, **told)
         return scheduler
 
+    def ask(self, work: Work, **rows: Tensor) -> list[Forward]:
+        """Ask for one picture's estimate, once per branch of guidance."""
+        return [
+            Forward(self.predict, rows | branch, work.alike, work.tokens)
+            for branch in work.branches
+        ]
+
+    def predict(self, **given: Any) -> Tensor:
+        """Run the network on the rows and the rest of a forward."""
+        raise NotImplementedError
+
     def picture(self, image: Tensor) -> Image.Image:
         """Turn a decoded picture into 8 bits per colour.  (3, H, W) in -1..1."""
         return Image.fromarray(levels(image.permute(1, 2, 0)).numpy())
@@ -203,6 +214,14 @@ class Family(Generic[S]):
     def show(self, latent: Tensor) -> Image.Image:
         """Show the estimate of a clean latent.  (C, H, W) or (C, T, H, W)."""
         return preview.show(self.SPACE, latent)
+
+
+def guided(answers: Sequence[Tensor], branches: int, scale: float) -> list[Tensor]:
+    """Push each picture's estimate away from the negative branch's, which is the first of two."""
+    if branches == 1:
+        return list(answers)
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    return [without + scale * (given - without) for without, given in pairs]
 
 
 def levels(colours: Tensor) -> Tensor:

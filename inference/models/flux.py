@@ -167,10 +167,9 @@ class Flux(Family[Sizes]):
     def forward(self, work: Work, picture: Picture, t: Tensor) -> Forward:
         """Ask for one picture's velocity at time t, which is of 1000."""
         timestep = t.expand(1).to(picture.latent.dtype) / 1000
-        rows = {"hidden_states": picture.latent, "timestep": timestep, **work.branches[0]}
-        return Forward(self.predict, rows, work.alike, work.tokens)
+        return self.ask(work, hidden_states=picture.latent, timestep=timestep)[0]
 
-    def predict(self, *, grid: tuple[int, int], **rows: Tensor) -> Tensor:
+    def predict(self, *, grid: tuple[int, int], **rows: Tensor) -> Tensor:  # type: ignore[override]
         """Run the network.  → (B, h·w, 4C)."""
         words = torch.zeros(rows["encoder_hidden_states"].shape[1], 3, device=self.device)
         with self.network.pos_embed.at(grid):

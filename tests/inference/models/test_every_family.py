@@ -19,9 +19,11 @@ from inference import media
 from inference.models import find
 from inference.models.contract import Step, walk
 from inference.models.folder import Unsuitable
-from tests.inference.models import test_flux
+from tests.inference.models import test_flux, test_sdxl
 from tests.inference.models.walking import latents, pictures, walked
 
+# diffusers' Euler scheduler hands a tensor to numpy in an old way.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 Inputs = dict[str, Any]
 
 
@@ -37,6 +39,7 @@ class Case:
 
 CASES = [
     Case("flux", test_flux.pipeline, test_flux.INPUTS),
+    Case("sdxl", test_sdxl.pipeline, test_sdxl.INPUTS, network="unet"),
 ]
 
 
