@@ -1,11 +1,20 @@
-"""Which device computes, how much it may hold, and how much was held at most."""
+"""Which device computes, how much it may hold, how much was held at most, how much it does at once.
+
+What was measured of devices stands in `devices.json`: by name, by kind where the name is unknown.
+"""
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import resource
+from pathlib import Path
+from typing import Any
 
 import torch
+
+MEASURED = Path(__file__).with_name("devices.json")
 
 
 def pick() -> str:
@@ -40,3 +49,34 @@ def peak_bytes(device: str) -> int:
     if device != "cpu":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def known(device: str) -> dict[str, Any]:
+    """What was measured of this device, or of its kind."""
+    table: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    kind = device.partition(":")[0]
+    name = torch.cuda.get_device_name(device) if kind == "cuda" else kind
+    return table[kind] | table.get(name, {})
+
+
+def join_tokens(device: str) -> int:
+    """Rows times tokens of one call beyond which joining forwards is not faster."""
+    return int(known(device)["join_tokens"])
+
+
+def runs_at_once(device: str) -> int:
+    """Runs that a worker takes at once."""
+    return int(os.environ.get("KINORA_WORKER_RUNS") or known(device)["runs"])
+
+
+def wait(device: str) -> None:
+    """Wait for what was asked of the device, so that seconds are those of the call."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def drop_caches(device: str) -> None:
+    """Give back memory that nobody holds."""
+    gc.collect()
+    if device != "cpu":
+        torch.cuda.empty_cache()

@@ -2,6 +2,8 @@
 
 A family walks its own loop and asks for every forward that the loop needs; whoever walks it decides
 whether forwards run alone or together with those of other runs, and stops it by asking no more.
+Loops of several runs are walked in turns, so what belongs to one run lives in its work, never in
+the model, and its random numbers come from generators of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any, Protocol, Self
 import torch
 from PIL import Image
 from torch import Tensor
+
+ALIGNMENT = 64  # bytes; what a new tensor has on every device
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,14 @@ class Model(Protocol):
 def call(forward: Forward) -> Tensor:
     """Run one forward by itself."""
     with torch.inference_mode():
-        return forward.network(**forward.rows, **forward.alike)
+        rows = {name: laid_out(row) for name, row in forward.rows.items()}
+        return laid_out(forward.network(**rows, **forward.alike))
+
+
+def laid_out(tensor: Tensor) -> Tensor:
+    """Give a tensor the one layout, so that neither strides nor addresses choose a kernel."""
+    whole = tensor.contiguous()
+    return whole if whole.data_ptr() % ALIGNMENT == 0 else whole.clone()
 
 
 def walk(loop: Loop) -> Iterator[Step]:
