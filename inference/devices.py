@@ -38,6 +38,21 @@ def budget_bytes(device: str) -> int:
     return int(torch.cuda.mem_get_info(device)[1] * 0.9)
 
 
+def host_budget_bytes(device: str) -> int:
+    """Bytes of weights that may wait in host memory: half of it behind a GPU, none on a CPU."""
+    if told := os.environ.get("KINORA_WORKER_HOST_BYTES"):
+        return int(told)
+    if device == "cpu":
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def pinned(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy into host memory that the device can read by itself."""
+    copy = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+    return copy.copy_(tensor)
+
+
 def forget_peak(device: str) -> None:
     """Start a new peak measurement, where the device can."""
     if device != "cpu":

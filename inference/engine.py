@@ -1,24 +1,26 @@
-"""Runs jobs on models and decides which models stay loaded.
+"""Runs jobs on models: several at once, each of them as if it were alone.
 
-Residency is least-recently-used by bytes over every model of the registry. Knows nothing of HTTP,
-queues, leases or money.
+Knows nothing of HTTP, queues, leases or money.
 """
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 from inference import devices, media, models
-from inference.models.contract import Model, Step, walk
+from inference.batching import Floor, OnStep, Walk
+from inference.joining import OUT_OF_MEMORY, Joiner
+from inference.models.contract import Drawn, Model, Step
+from inference.residency import OverBudget, Residency
 from inference.wire import Job, Usage, describe, shelf
 
-OnStep = Callable[[Step], None]
+__all__ = ["Engine", "OnStep", "OverBudget", "Result", "Running", "Stopped", "UnknownModel"]
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -29,10 +31,6 @@ class UnknownModel(KeyError):
     """No model of that name is served here."""
 
 
-class OverBudget(Exception):
-    """A model needs more bytes than the device may hold."""
-
-
 @dataclass(frozen=True)
 class Result:
     """Encoded outputs in order, and what they took up to there."""
@@ -40,6 +38,24 @@ class Result:
     files: tuple[bytes, ...]
     content_type: str
     usage: Usage
+
+
+@dataclass(eq=False)
+class Running:
+    """A run on the device.  seconds: of the device, beside those of its walk."""
+
+    job: Job
+    model: Model
+    content_type: str
+    work: Any = None
+    walk: Walk = field(init=False)
+    seconds: float = 0.0
+    steps: int = 0
+
+    def usage(self, outputs: int, device: str) -> Usage:
+        """Say what it took: its own seconds and its share of those that it had with others."""
+        seconds = round(self.seconds + self.walk.seconds, 6)
+        return Usage(seconds, outputs, self.steps, devices.peak_bytes(device))
 
 
 def fill(schema: dict[str, Any], inputs: dict[str, Any], run: str) -> dict[str, Any]:
@@ -57,7 +73,7 @@ def fill(schema: dict[str, Any], inputs: dict[str, Any], run: str) -> dict[str, 
 
 
 class Engine:
-    """One device, its loaded models, and the loop that runs a job on them."""
+    """One device, the models on it, and the runs that share it."""
 
     def __init__(
         self,
@@ -65,35 +81,47 @@ class Engine:
         budget_bytes: int | None = None,
         registry: dict[str, str] | None = None,
         weights: Path | None = None,
+        *,
+        host_bytes: int | None = None,
+        join_tokens: int | None = None,
     ) -> None:
-        """Take a device.  budget_bytes: weights that may stay loaded.  weights: the only shelf."""
+        """Take a device.  weights: the only shelf.
+
+        budget_bytes: weights on the device at once; host_bytes: in the memory behind it.
+        """
         self.device, self.shelves = device, [weights] if weights else []
-        self.budget_bytes = devices.budget_bytes(device) if budget_bytes is None else budget_bytes
         self.registry = models.REGISTRY if registry is None else registry
-        self.loaded: OrderedDict[str, Model] = OrderedDict()  # least recently used first
+        self.residency = Residency(
+            device,
+            devices.budget_bytes(device) if budget_bytes is None else budget_bytes,
+            devices.host_budget_bytes(device) if host_bytes is None else host_bytes,
+        )
+        self.floor = Floor(Joiner(device, join_tokens))
+        self.running: dict[Walk, Running] = {}
 
     @property
     def resident(self) -> list[str]:
-        """Name the loaded models, least recently used first."""
-        return list(self.loaded)
+        """Name the models on the device, least recently used first."""
+        return self.residency.resident
 
     @property
     def resident_bytes(self) -> int:
-        """Sum the bytes of the loaded models."""
-        return sum(model.bytes for model in self.loaded.values())
+        """Sum the bytes of the models on the device."""
+        return self.residency.resident_bytes
 
     def ensure(self, slug: str) -> Model:
-        """Have a model loaded, dropping the least recently used ones before it is read.
+        """Have a model on the device; what was used least recently leaves before it comes.
 
-        Raises UnknownModel for a name it does not serve, OverBudget for one that can never fit.
+        Raises UnknownModel for a name it does not serve, OverBudget for one that can never fit,
+        Occupied for one that has to wait for runs of others.
         """
-        if slug not in self.loaded:
-            about = self.describe(slug)
-            family = models.find(about.get("family", slug), self.registry)
-            self.make_room(int(about["facts"]["bytes"]))
-            self.loaded[slug] = family.load(shelf(*self.shelves)[slug], self.device)
-        self.loaded.move_to_end(slug)
-        return self.loaded[slug]
+        if (found := self.residency.find(slug)) is not None:
+            return found
+        about = self.describe(slug)
+        family = models.find(about.get("family", slug), self.registry)
+        self.residency.make_room(int(about["facts"]["bytes"]))
+        self.residency.add(slug, family.load(shelf(*self.shelves)[slug], self.device))
+        return self.ensure(slug)
 
     def describe(self, slug: str) -> dict[str, Any]:
         """Read what a model says about itself.  Raises UnknownModel."""
@@ -105,25 +133,71 @@ class Engine:
             raise UnknownModel(slug)
         return about
 
-    def make_room(self, needed: int) -> None:
-        """Drop models until `needed` bytes fit beside those that stay."""
-        if needed > self.budget_bytes:
-            raise OverBudget(f"{needed} bytes do not fit into {self.budget_bytes}")
-        while self.resident_bytes + needed > self.budget_bytes:
-            self.loaded.popitem(last=False)
+    def begin(self, job: Job, on_step: OnStep) -> Running:
+        """Prepare a run and let its loop begin; `turn` says when it is over.
+
+        Raises what `ensure` does. Whatever `on_step` raises ends the run at that step.
+        """
+        about = self.describe(job.target)
+        running = Running(job, self.ensure(job.target), about["output"]["content_type"])
+        inputs = fill(about["inputs"], job.inputs, job.run)
+        if not self.running:
+            devices.forget_peak(self.device)
+        self.residency.entries[job.target].users += 1
+        try:
+            running.work = self.timed(running, lambda: running.model.prepare(inputs))
+        except BaseException:
+            self.residency.entries[job.target].users -= 1
+            raise
+
+        def counted(step: Step) -> None:
+            running.steps = step.index
+            on_step(step)
+
+        running.walk = self.floor.join(running.model.denoise(running.work), counted)
+        self.running[running.walk] = running
+        return running
+
+    def turn(self) -> list[Running]:
+        """Make one call of the device.  → the runs whose loops are over, to be finished."""
+        return [self.running[walk] for walk in self.floor.turn() if walk in self.running]
+
+    def stop(self, running: Running, error: Exception) -> None:
+        """End a run here; the next `turn` says so."""
+        self.floor.leave(running.walk, error)
+
+    def finish(self, running: Running) -> list[Drawn]:
+        """Draw what a run came to, and let go of it.  Raises why it ended, if not by itself."""
+        del self.running[running.walk]
+        try:
+            if running.walk.error is not None:
+                raise running.walk.error
+            return self.timed(running, lambda: list(running.model.decode(running.work)))
+        finally:
+            running.work = None
+            self.residency.entries[running.job.target].users -= 1
+
+    def timed(self, running: Running, call: Callable[[], T]) -> T:
+        """Do a run's own part of the work; once more with emptied caches if memory runs out."""
+        began = time.monotonic()
+        try:
+            try:
+                return call()
+            except OUT_OF_MEMORY:
+                devices.drop_caches(self.device)
+                return call()
+        finally:
+            devices.wait(self.device)
+            running.seconds += time.monotonic() - began
 
     def run(self, job: Job, on_step: OnStep) -> Result:
-        """Run a job to encoded bytes.  Whatever `on_step` raises ends it at that step."""
-        about = self.describe(job.target)
-        model = self.ensure(job.target)
-        inputs = fill(about["inputs"], job.inputs, job.run)
-        devices.forget_peak(self.device)
-        began, taken = time.monotonic(), 0
-        work = model.prepare(inputs)
-        for step in walk(model.denoise(work)):
-            taken = step.index
-            on_step(step)
-        files = tuple(media.encode(drawn) for drawn in model.decode(work))
-        seconds = round(time.monotonic() - began, 6)
-        usage = Usage(seconds, len(files), taken, devices.peak_bytes(self.device))
-        return Result(files, about["output"]["content_type"], usage)
+        """Run a job to encoded bytes, with the engine to itself.
+
+        Whatever `on_step` raises ends it at that step.
+        """
+        running = self.begin(job, on_step)
+        while not running.walk.over:
+            self.floor.turn()
+        drawn = self.finish(running)
+        files = tuple(map(media.encode, drawn))
+        return Result(files, running.content_type, running.usage(len(files), self.device))

@@ -1,7 +1,7 @@
-"""The parent's side of a worker: claims runs, drives the child, keeps the lease, tells the end.
+"""The parent's side of a worker: starts the child, claims runs while there are places on it.
 
-One thread, the runner, owns the child and claims; a second one, per run, talks to the control plane
-so that neither the step loop nor the pipe ever waits for HTTP. Knows nothing of Celery or torch.
+One thread owns the child and claims; every claimed run has a hand of its own (`hand.py`). Knows
+nothing of Celery or torch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from threading import Condition, Event, Thread
 
 from inference.control import Control, FenceLost, Refused, Unreachable, again
 from inference.device import TICK_SECONDS, Device
-from inference.lease import Lease
+from inference.hand import Hand
 from inference.process import ChildDied, Process
 from inference.session import Session
-from inference.wire import Completion, Failure, Job, State, Usage
+from inference.watch import BOOT_SECONDS
+from inference.wire import Job
 
 log = logging.getLogger("inference.runner")
 
-BOOT_SECONDS = 300.0  # the child may take this long to import and load
-KILL_SECONDS = 10.0  # a cancelled child may take this long to obey
-HAND_BACK_SECONDS = 2.5  # a stopping worker lets its run go on for this long
-COMPLETE_SECONDS = 60.0
 SESSIONS_SECONDS = 2.0  # sessions of a stopping worker may take this long to end
 
 
@@ -65,6 +62,7 @@ class Runner:
         self.control = Control(settings.url, settings.token)
         self.device = Device(died=self.child_died)
         self.sessions: list[Session] = []
+        self.hands: list[Hand] = []
         self.stopping = Event()
         self.changed = Condition()
         self.asked = self.answered = 0
@@ -101,6 +99,8 @@ class Runner:
                 log.exception("a claimed run was dropped; its lease will end")
                 self.forget_child()
             self.settle(seen)
+        for hand in self.hands:
+            hand.join()
         self.join_sessions(SESSIONS_SECONDS)
         self.forget_child()
         with self.changed:
@@ -117,8 +117,8 @@ class Runner:
                 self.changed.wait(0.25)  # `stop` may not notify: it runs in a signal handler
 
     def drain(self) -> None:
-        """Claim and run until there is nothing."""
-        while not self.stopping.is_set():
+        """Claim until there is nothing; a run is claimed only where a place is free for it."""
+        while self.has_place():
             try:
                 child = self.ready_child()
                 job = again(partial(self.claim, child), 3600, self.stopping)
@@ -134,8 +134,17 @@ class Runner:
             if job.session:
                 self.begin_session(job)
             else:
-                with self.device.lock:
-                    self.execute(child, job)
+                self.begin_run(job, child)
+
+    def has_place(self) -> bool:
+        """Wait until a further run may be claimed; not once the worker is stopping."""
+        with self.changed:
+            while not self.stopping.is_set():
+                self.hands = [hand for hand in self.hands if not hand.over]
+                if len(self.hands) < self.device.places.most:
+                    return True
+                self.changed.wait(0.25)  # `stop` may not notify
+        return False
 
     def claim(self, child: Process) -> Job | None:
         """Claim one run, telling what is loaded."""
@@ -143,29 +152,39 @@ class Runner:
 
     def ready_child(self) -> Process:
         """Have a child that has loaded its first models.  Raises ChildDied."""
-        with self.device.lock:
-            child = self.device.child
-            if child and child.process.poll() is None:
+        child = self.device.child
+        if child and child.process.poll() is None:
+            return child
+        self.forget_child()
+        told = self.settings
+        child = Process(told.command, told.url, told.preload)
+        self.device.child = child
+        end = time.monotonic() + BOOT_SECONDS
+        while time.monotonic() < end and not self.stopping.is_set():
+            if child.first.receive(TICK_SECONDS):
+                self.device.places.allow(child.runs)
                 return child
-            self.forget_child()
-            told = self.settings
-            child = self.device.child = Process(told.command, told.url, told.preload)
-            end = time.monotonic() + BOOT_SECONDS
-            while time.monotonic() < end and not self.stopping.is_set():
-                if child.receive(TICK_SECONDS):
-                    return child
         raise ChildDied
 
     def forget_child(self) -> None:
         """Kill and reap the child, if any; the next one starts before the next claim."""
-        if self.device.child:
-            self.device.child.kill()
-            self.device.child = None
+        self.device.forget(self.device.child)
 
     def child_died(self) -> None:
         """Have the runner start another child; a session may have found it dead."""
         with self.changed:
             self.asked += 1
+            self.changed.notify_all()
+
+    def begin_run(self, job: Job, child: Process) -> None:
+        """Run a job in a hand of its own, which the runner waits for if no place is left."""
+        hand = Hand(self.control, job, self.device, child, self.stopping, self.run_ended)
+        self.hands.append(hand)
+        hand.start()
+
+    def run_ended(self) -> None:
+        """Claim again, if that waits for a place."""
+        with self.changed:
             self.changed.notify_all()
 
     def begin_session(self, job: Job) -> None:
@@ -180,110 +199,3 @@ class Runner:
         end = time.monotonic() + seconds
         for session in self.sessions:
             session.join(max(0.0, end - time.monotonic()))
-
-    def execute(self, child: Process, job: Job) -> None:
-        """Run one claimed job to its end and tell it, under the lease until it is told."""
-        lease = Lease(self.control, job)
-        lease.start()
-        try:
-            completion = self.attempt(child, job, lease)
-            if not lease.fence_lost:
-                self.tell(completion)
-        finally:
-            lease.close()
-
-    def attempt(self, child: Process, job: Job, lease: Lease) -> Completion:
-        """Follow the child; one that dies loses the attempt."""
-        try:
-            return self.follow(child, job, lease)
-        except ChildDied:
-            log.warning("the child died during %s", job.run)
-            self.forget_child()
-            return lost(job, lease.steps, "worker_lost", "the process that ran it died")
-
-    def follow(self, child: Process, job: Job, lease: Lease) -> Completion:
-        """Read the child's messages until the job is done, cancelled or handed back."""
-        child.send(run=job.to_json())
-        watch = Watch(job.timeout_seconds)
-        while True:
-            message = child.receive(TICK_SECONDS) or {}
-            if "progress" in message:
-                watch.hear(message["progress"]["stage"])
-                lease.tell(message["progress"])
-            if "done" in message:
-                return watch.judge(Completion.from_json(message["done"]), job)
-            handing_back = watch.hand_back_due(self.stopping.is_set())
-            if (lease.unwanted or handing_back) and watch.cancelled_at is None:
-                watch.cancelled_at = time.monotonic()
-                child.send(cancel=[job.run, job.attempt])
-            if watch.kill_due():
-                self.forget_child()
-                return watch.killed(job, lease)
-
-    def tell(self, completion: Completion) -> None:
-        """Tell how an attempt ended, for a minute if need be: the control plane may restart."""
-        seconds = 1.0 if self.stopping.is_set() else COMPLETE_SECONDS
-        try:
-            again(lambda: self.control.complete(completion), seconds, self.stopping)
-        except FenceLost:
-            log.info("attempt %s of %s is no longer ours", completion.attempt, completion.run)
-        except (Unreachable, Refused) as error:
-            log.error("could not tell the end of %s: %s", completion.run, error)  # noqa: TRY400
-
-
-class Watch:
-    """When a job in hand is to be cancelled, killed or handed back."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        """Allow for loading first; the job's own timeout starts with its preparation."""
-        self.timeout_seconds = timeout_seconds
-        self.latest = time.monotonic() + BOOT_SECONDS
-        self.cancelled_at: float | None = None
-        self.stopped_at: float | None = None
-
-    def hear(self, stage: str) -> None:
-        """Start the clock of the job's timeout once its model is loaded."""
-        if stage == "prepare":
-            self.latest = time.monotonic() + self.timeout_seconds + KILL_SECONDS
-
-    def hand_back_due(self, stopping: bool) -> bool:
-        """Tell whether the worker is stopping and has waited long enough for the job."""
-        if stopping and self.stopped_at is None:
-            self.stopped_at = time.monotonic()
-        return bool(self.stopped_at) and self.age(self.stopped_at) > HAND_BACK_SECONDS
-
-    def kill_due(self) -> bool:
-        """Tell whether the child had its chance to stop by itself."""
-        patience = 1.0 if self.stopped_at else KILL_SECONDS
-        obeyed_not = bool(self.cancelled_at) and self.age(self.cancelled_at) > patience
-        return obeyed_not or time.monotonic() > self.latest
-
-    def judge(self, completion: Completion, job: Job) -> Completion:
-        """Pass the child's word on; but a run stopped for our sake is lost, not cancelled."""
-        if completion.state == "cancelled" and self.stopped_at:
-            return lost(job, completion.usage.steps, "worker_stopped", "the worker was stopped")
-        return completion
-
-    def killed(self, job: Job, lease: Lease) -> Completion:
-        """Say how an attempt ended whose child had to be killed."""
-        if self.stopped_at:
-            return lost(job, lease.steps, "worker_stopped", "the worker was stopped")
-        if self.cancelled_at:
-            return ended(job, "cancelled", lease.steps, None)
-        error = Failure("timeout", f"took longer than {job.timeout_seconds:g} seconds")
-        return ended(job, "failed", lease.steps, error)
-
-    @staticmethod
-    def age(moment: float | None) -> float:
-        """Seconds since a moment."""
-        return time.monotonic() - (moment or 0.0)
-
-
-def ended(job: Job, state: State, steps: int, error: Failure | None) -> Completion:
-    """Say how an attempt without outputs ended."""
-    return Completion(job.run, job.attempt, state, (), Usage(steps=steps), error)
-
-
-def lost(job: Job, steps: int, code: str, message: str) -> Completion:
-    """Hand an attempt back: another worker may take the run."""
-    return ended(job, "lost", steps, Failure(code, message, retry=True))

@@ -1,0 +1,208 @@
+"""Which models lie on the device, which in host memory, and what leaves when room is needed.
+
+Everything goes by bytes. What leaves the device keeps a host copy while the host's budget allows:
+pinned on a GPU, made when it first leaves and kept, since weights do not change. Text encoders go
+first, for they are needed once per new prompt; then whole models, the least recently used first.
+A model that a run is using stays.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference import devices
+from inference.models.contract import Model
+
+
+class OverBudget(Exception):
+    """A model needs more bytes than the device may hold."""
+
+
+class Occupied(Exception):
+    """A model fits once runs of other models have ended."""
+
+
+@dataclass(eq=False)
+class Part:
+    """Tensors that come and go together.  host: their copies, once they were made."""
+
+    bytes: int
+    tensors: list[Tensor] = field(default_factory=list)
+    host: list[Tensor] | None = None
+    here: bool = True
+
+    @classmethod
+    def of(cls, modules: list[nn.Module]) -> Part:
+        """Take the parameters and buffers of modules, each once."""
+        found: dict[int, Tensor] = {}
+        for module in modules:
+            for tensor in (*module.parameters(), *module.buffers()):
+                found[id(tensor)] = tensor
+        tensors = list(found.values())
+        return cls(sum(one.numel() * one.element_size() for one in tensors), tensors)
+
+    def leave(self) -> None:
+        """Drop the device copy; the host copy stands in for it."""
+        if self.host is None:
+            self.host = [devices.pinned(tensor.data) for tensor in self.tensors]
+        for tensor, copy in zip(self.tensors, self.host, strict=True):
+            if not isinstance(tensor, nn.Parameter):  # adapters are written into buffers
+                copy.copy_(tensor.data)
+            tensor.data = copy
+        self.here = False
+
+    def come(self, device: str) -> None:
+        """Copy to the device; on a GPU all copies are under way at once."""
+        for tensor, copy in zip(self.tensors, self.host or (), strict=True):
+            tensor.data = torch.empty_like(copy, device=device).copy_(copy, non_blocking=True)
+        devices.wait(device)
+        self.here = True
+
+
+@dataclass(eq=False)
+class Entry:
+    """A model, in the parts that it leaves in.  users: runs that need it where it is."""
+
+    model: Model
+    body: Part
+    encoders: list[Part]
+    users: int = 0
+
+    @classmethod
+    def of(cls, model: Model) -> Entry:
+        """Sort a model's modules: those that it names in `encoders` may leave by themselves."""
+        names = set(getattr(model, "encoders", ()))
+        held: dict[str, Any] = getattr(model, "__dict__", {})
+        modules = {name: one for name, one in held.items() if isinstance(one, nn.Module)}
+        encoders = [Part.of([one]) for name, one in modules.items() if name in names]
+        body = Part.of([one for name, one in modules.items() if name not in names])
+        body.bytes = model.bytes - sum(part.bytes for part in encoders)
+        return cls(model, body, encoders)
+
+    @property
+    def parts(self) -> list[Part]:
+        """List all of it."""
+        return [self.body, *self.encoders]
+
+    def bytes(self, *, here: bool) -> int:
+        """Sum what is on the device, or what is not."""
+        return sum(part.bytes for part in self.parts if part.here is here)
+
+    @property
+    def host_bytes(self) -> int:
+        """Sum the host copies."""
+        return sum(part.bytes for part in self.parts if part.host is not None)
+
+
+class Residency:
+    """The models of one device and of the host memory behind it."""
+
+    def __init__(self, device: str, budget_bytes: int, host_budget_bytes: int) -> None:
+        """Start empty."""
+        self.device = device
+        self.budget_bytes, self.host_budget_bytes = budget_bytes, host_budget_bytes
+        self.entries: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
+
+    @property
+    def resident(self) -> list[str]:
+        """Name the models on the device, least recently used first."""
+        return [slug for slug, entry in self.entries.items() if entry.body.here]
+
+    @property
+    def resident_bytes(self) -> int:
+        """Sum what is on the device."""
+        return sum(entry.bytes(here=True) for entry in self.entries.values())
+
+    @property
+    def host_bytes(self) -> int:
+        """Sum the host copies."""
+        return sum(entry.host_bytes for entry in self.entries.values())
+
+    def find(self, slug: str) -> Model | None:
+        """Have a model that is known brought to the device; None for one that is not.
+
+        Raises Occupied. Its encoders come when they are called.
+        """
+        entry = self.entries.get(slug)
+        if entry is None:
+            return None
+        if not entry.body.here:
+            self.bring(slug, entry.body)
+        self.entries.move_to_end(slug)
+        return entry.model
+
+    def add(self, slug: str, model: Model) -> None:
+        """Keep a model that was just loaded onto the device."""
+        entry = self.entries[slug] = Entry.of(model)
+        for name, part in zip(getattr(model, "encoders", ()), entry.encoders, strict=True):
+            getattr(model, name).register_forward_pre_hook(self.bringing(slug, part))
+
+    def bringing(self, slug: str, part: Part) -> Any:
+        """Make the hook that has an encoder on the device when it is called."""
+
+        def hook(*_: Any) -> None:
+            if not part.here:
+                self.bring(slug, part)
+
+        return hook
+
+    def bring(self, slug: str, part: Part) -> None:
+        """Copy a part to the device, making room for it."""
+        self.make_room(part.bytes, stays=slug)
+        part.come(self.device)
+
+    def make_room(self, needed: int, stays: str = "") -> None:
+        """Let parts leave until `needed` bytes fit.
+
+        Raises OverBudget, or Occupied; then all stays as it is.
+        """
+        if needed > self.budget_bytes:
+            raise OverBudget(f"{needed} bytes do not fit into {self.budget_bytes}")
+        held = sum(self.kept(slug, entry, stays) for slug, entry in self.entries.items())
+        if held + needed > self.budget_bytes:
+            raise Occupied(f"{needed} bytes have to wait for runs of other models")
+        while self.resident_bytes + needed > self.budget_bytes:
+            self.drop_next(stays)
+
+    def kept(self, slug: str, entry: Entry, stays: str) -> int:
+        """Count the bytes that would be left of a model if all that may leave did."""
+        if not entry.users and slug != stays:
+            return 0
+        encoders = sum(part.bytes for part in entry.encoders if part.here)
+        return entry.bytes(here=True) - (encoders if self.host_budget_bytes else 0)
+
+    def drop_next(self, stays: str) -> None:
+        """Let the next part leave: an encoder, else a whole model that nobody uses."""
+        for entry in self.entries.values():
+            for part in entry.encoders:
+                if part.here and self.has_host_room([part]):
+                    return part.leave()
+        slug, entry = next(
+            (slug, entry)
+            for slug, entry in self.entries.items()
+            if entry.body.here and not entry.users and slug != stays
+        )
+        leaving = [part for part in entry.parts if part.here]
+        if not entry.body.tensors or not self.has_host_room(leaving):
+            del self.entries[slug]
+            return None
+        for part in leaving:
+            part.leave()
+        return None
+
+    def has_host_room(self, parts: list[Part]) -> bool:
+        """Have host memory for copies; older copies of models that are away make room."""
+        needed = sum(part.bytes for part in parts if part.host is None)
+        if needed > self.host_budget_bytes:
+            return False
+        for slug, entry in list(self.entries.items()):
+            if self.host_bytes + needed <= self.host_budget_bytes:
+                break
+            if not entry.body.here:
+                del self.entries[slug]
+        return self.host_bytes + needed <= self.host_budget_bytes
