@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from inference import attention
 from inference.bench.cases import twin
 from inference.compiler.backend import Compiler, accelerate, repeated
+from inference.compiler.graphs import Graphed
+from inference.compiler.hoist import hoist
 from inference.kernels import Exactness
 from inference.kernels.fused import refused
 from inference.kernels.language import rounding
@@ -36,6 +38,7 @@ class Ready:
     run: Run
     compiler: Compiler | None = None
     said: list[str] = field(default_factory=list)  # what a reader must know of it
+    graphed: Graphed | None = None
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,25 @@ def compiled(mode: str | None) -> Callable[[nn.Module, Inputs], Ready]:
     return prepare
 
 
-def ours(model: nn.Module, inputs: Inputs) -> Ready:
-    """Our plan, with eager's roundings."""
-    model = twin(model)
-    compiler = accelerate(model)
-    return Ready(model, lambda: model(**inputs)[0], compiler)
+def planned(allow: Exactness, *, captured: bool) -> Callable[[nn.Module, Inputs], Ready]:
+    """Our plan with eager's roundings, launched by Python or replayed as a CUDA graph."""
+
+    def prepare(model: nn.Module, inputs: Inputs) -> Ready:
+        model = twin(model)
+        hoist(model)
+        compiler = accelerate(model, allow)
+        if not captured:
+            return Ready(model, lambda: model(**inputs)[0], compiler)
+        device = str(next(model.parameters()).device)
+        graphed = Graphed(lambda **given: model(**given)[0], device)
+        return Ready(model, lambda: graphed(**inputs), compiler, graphed=graphed)
+
+    return prepare
 
 
 def ours_inside(model: nn.Module, inputs: Inputs) -> Ready:
     """Our plan, with float32 inside each kernel."""
-    ready = ours(model, inputs)
+    ready = planned(E1, captured=False)(model, inputs)
     return Ready(ready.model, under(lambda: rounding(replicate=False), ready.run), ready.compiler)
 
 
@@ -142,8 +154,11 @@ COLUMNS: dict[str, Column] = {
     "cache-dit": Column(E1, cache_dit, needs="cache_dit"),
     "liger": Column(E1, liger, needs="liger_kernel"),
     "torchao fp8": Column(E2, torchao, needs="torchao"),
-    "ours": Column(E1, ours),
+    "ours": Column(E1, planned(E1, captured=False)),
     "ours fp32 inside": Column(E1, ours_inside),
+    "ours, graph": Column(E1, planned(E1, captured=True)),
+    "ours fp8": Column(E2, planned(E2, captured=False)),
+    "ours fp8, graph": Column(E2, planned(E2, captured=True)),
 }
 
 
@@ -163,6 +178,10 @@ def prepare(column: Column, model: nn.Module, inputs: Inputs, name: str) -> Read
         f"fell back: {template} ran its reference {count} times"
         for template, count in (refused - before).items()
     ]
+    if ready.compiler:
+        ready.said += [f"fell back: {reason}" for reason in ready.compiler.reasons()]
+    if ready.graphed and ready.graphed.reason:
+        ready.said.append(f"fell back: {ready.graphed.reason}")
     return ready
 
 

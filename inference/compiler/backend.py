@@ -27,7 +27,7 @@ class Compiler:
     """A backend for `torch.compile` that keeps what it made, one gate with a plan per graph."""
 
     def __init__(self, allow: Exactness = Exactness.E1) -> None:
-        """Start without plans.  allow: the loosest class that may be used."""
+        """Start without plans.  allow: the loosest class that may be used; E2 asks for fp8."""
         self.allow = allow
         self.gates: list[Gate] = []
 
@@ -40,8 +40,13 @@ class Compiler:
         """Trace dynamo's graph to undecomposed ATen and put templates in, behind a gate."""
         stands = [value(node) for node in module.graph.nodes if node.op == "placeholder"]
         traced = trace(module, stands)
-        self.gates.append(Gate(rewrite(traced), module, traced, self.allow))
+        plan = rewrite(traced, fp8=self.allow == Exactness.E2)
+        self.gates.append(Gate(plan, module, traced, self.allow))
         return self.gates[-1]
+
+    def reasons(self) -> list[str]:
+        """Say why plans are not used."""
+        return [one.verdict.reason for one in self.gates if one.verdict and not one.verdict.used]
 
     def summary(self) -> dict[str, Any]:
         """Say in plain values what runs: `templates`, `eager`, or `templates in part`; and why."""
@@ -66,7 +71,8 @@ def accelerate(model: nn.Module, allow: Exactness = Exactness.E1) -> Compiler:
     """Compile the repeated blocks of a model in place.  → the compiler, with its plans to come.
 
     Blocks are those that the class declares (`_repeated_blocks`), else those of the lists that
-    hold most parameters. Compilation itself happens at the first forward.
+    hold most parameters. Compilation itself happens at the first forward. Plans are E0 or E1;
+    `allow` of E2 asks for products in fp8.
     """
     torch._dynamo.config.specialize_float = True  # an epsilon is a constant, never an input
     compiler = Compiler(allow)

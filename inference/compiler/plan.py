@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from inference.compiler.approximate import to_fp8
 from inference.compiler.capture import tidy
 from inference.compiler.emit import emit
 from inference.compiler.match import KEPT, Again, Match, find
@@ -36,12 +37,15 @@ class Plan:
         return {"lines": list(self.lines), "report": self.report.as_json()}
 
 
-def rewrite(module: GraphModule) -> Plan:
-    """Put templates into a captured graph, in place."""
+def rewrite(module: GraphModule, *, fp8: bool = False) -> Plan:
+    """Put templates into a captured graph, in place.  fp8: the approximate tier (E2) as well."""
     removed = tidy(module.graph)
     matches = find(module.graph)
     plan = Plan(tuple(draw(matches)), measure(module.graph, matches, removed))
     emit(module, matches)
+    if fp8:
+        plan.report.templates.update(to_fp8(module))
+        plan.report.exactness = Exactness.E2
     return plan
 
 
