@@ -16,8 +16,8 @@ from marketplace.dialects.fal_platform import ROUTES as PLATFORM
 from marketplace.dialects.fal_proxy import Proxy
 from marketplace.dialects.fal_realtime import ROUTES as REALTIME
 from marketplace.dialects.fal_realtime import SOCKETS, passed
-from marketplace.dialects.fal_storage import LIFECYCLES, lifecycle
 from marketplace.dialects.fal_storage import ROUTES as STORAGE
+from marketplace.dialects.fal_storage import kept
 from marketplace.dialects.submission import Wish, start
 from marketplace.runs.view import TERMINAL
 from marketplace.webhooks import secrets
@@ -67,15 +67,11 @@ async def begun(desk: Desk, request: Request, model: str, *, waits: bool) -> Row
         waits=waits,
         priority=priority(request),
         start_by=start_by(request),
-        kept=lifecycle(request) if wants(request, *LIFECYCLES) else None,
+        kept=kept(request),
         most_attempts=1 if request.headers.get("x-fal-no-retry", "").lower() in YES else None,
     )
     caller = await passed(desk, request, model) if "fal_jwt_token" in request.query else None
     return (await start(desk, request, wish, caller=caller)).row
-
-
-def wants(request: Request, *names: str) -> bool:
-    return any(name in request.headers for name in names)
 
 
 def priority(request: Request) -> int:

@@ -196,12 +196,16 @@ def item(row: Row) -> Json:
 
 
 async def usage(desk: Desk, request: Request) -> Reply:
-    """Units and cost per endpoint: of the whole time, and by span where that is asked for."""
-    rows = await sums(desk, request)
+    """Units and cost per endpoint: of the whole time, and by span where that is asked for.
+
+    `expand=auth_method` tells them apart by key.
+    """
+    wish = listed(request, "expand")
+    rows = await sums(desk, request, by_key="auth_method" in wish)
     spans = {at: [used(row) for row in found] for at, found in buckets(rows).items()}
     series = [{"bucket": at, "results": found} for at, found in spans.items()]
-    wish = listed(request, "expand") or ["time_series"]
-    told: Json = {"time_series": series if "time_series" in wish else None}
+    shown = "time_series" in wish or "summary" not in wish
+    told: Json = {"time_series": series if shown else None}
     if "summary" in wish:
         told["summary"] = [used(row) for row in together(rows)]
     return Reply(told | more([], False, ""))
@@ -210,8 +214,10 @@ async def usage(desk: Desk, request: Request) -> Reply:
 def used(row: Row) -> Json:
     units = Decimal(row["quantity"] or 0)
     cost = Decimal(row["captured"]) / NANO
+    named = {} if row["key"] is None else {"auth_method": row["key"] or "Playground"}
     return {
         "endpoint_id": row["model"],
+        **named,
         "unit": row["unit"],
         "quantity": float(units),
         "unit_price": float(cost / units) if units else 0.0,
@@ -221,12 +227,11 @@ def used(row: Row) -> Json:
 
 
 def together(rows: list[Row]) -> Iterator[Row]:
-    """The rows of all spans, one for each model and unit."""
-    found: dict[tuple[Any, Any], Row] = {}
+    """The rows of all spans, one for each model, unit and key."""
+    found: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        one = found.setdefault(
-            (row["model"], row["unit"]), row | {"captured": 0, "quantity": Decimal(0)}
-        )
+        place = row["model"], row["unit"], row["key"]
+        one = found.setdefault(place, row | {"captured": 0, "quantity": Decimal(0)})
         one["captured"] += row["captured"]
         one["quantity"] += Decimal(row["quantity"] or 0)
     yield from found.values()
@@ -261,14 +266,16 @@ def buckets(rows: list[Row]) -> dict[str, list[Row]]:
 # ── what is asked for ─────────────────────────────────────────────────────────────────────────
 
 
-async def sums(desk: Desk, request: Request, *, required: bool = False) -> list[Row]:
+async def sums(
+    desk: Desk, request: Request, *, required: bool = False, by_key: bool = False
+) -> list[Row]:
     """By model and span; of whole spans unless the query says no. Raises InvalidInput."""
     span, zone = fal_spans.chosen(request.query)
     asked = await past(desk, request, required=required)
     if fal_spans.bound(request.query):
         start, end = fal_spans.first(asked.start, span, zone), fal_spans.last(asked.end, span, zone)
         asked = replace(asked, start=start, end=end)
-    return await desk.past(asked.sums(span, zone))
+    return await desk.past(asked.sums(span, zone, by_key=by_key))
 
 
 async def page_of(

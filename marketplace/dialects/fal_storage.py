@@ -20,6 +20,7 @@ USE = "upload"
 SECONDS = 3600  # that a token of the CDN is good for
 LIFECYCLES = ("x-fal-object-lifecycle", "x-fal-object-lifecycle-preference")
 EXPIRES = "expiration_duration_seconds"
+STORE, WORDS_SECONDS = "x-fal-store-io", 3600  # time for an answer and its webhooks
 
 
 async def token(desk: Desk, request: Request) -> Reply:
@@ -91,6 +92,18 @@ def lifecycle(request: Request) -> Lifetime:
     name = next((name for name in LIFECYCLES if name in request.headers), "")
     said = parsed(request.headers[name], name) if name else {}
     return lifetime(media=said.get(EXPIRES), param=EXPIRES)
+
+
+def kept(request: Request) -> Lifetime | None:
+    """The clocks of a run, where the caller shortens them. Raises InvalidInput.
+
+    Who wants no payload stored has the words forgotten; pictures and clips are kept as ever.
+    """
+    named = any(name in request.headers for name in LIFECYCLES)
+    if request.headers.get(STORE) != "0":
+        return lifecycle(request) if named else None
+    clocks = lifecycle(request)
+    return Lifetime(clocks.media, min(filter(None, (clocks.record, WORDS_SECONDS))))
 
 
 def parsed(text: str, name: str) -> dict[str, Any]:

@@ -15,6 +15,10 @@ class Lifetime:
     media: int
     record: int | None
 
+    def of_files(self) -> "Lifetime":
+        """The same for what a run brings along: bytes are kept no longer than they are known."""
+        return Lifetime(min(self.media, self.record or self.media), self.record)
+
 
 def lifetime(
     *, media: Any = None, record: Any = None, most: int | None = None, param: str = "expires_in"

@@ -35,6 +35,8 @@ SELECT row_to_json(v)::text FROM (
 SUMS_SQL = f"""
 SELECT row_to_json(v)::text FROM (
     SELECT l.slug || '/' || m.slug AS model, date_trunc(%s, r.created_at, %s) AS bucket, u.unit,
+           CASE WHEN %s THEN coalesce(
+                (SELECT k.name FROM accounts_apikey k WHERE k.id = r.key_id), '') END AS key,
            count(*) AS runs, count(*) FILTER (WHERE r.state = 'succeeded') AS succeeded,
            count(*) FILTER (WHERE r.outcome IN ('invalid_input', 'refused_before', 'refused_after',
                                    'cancelled_before', 'cancelled_after')) AS refused,
@@ -46,7 +48,7 @@ SELECT row_to_json(v)::text FROM (
            percentile_cont(ARRAY[0.5, 0.75, 0.9]) WITHIN GROUP (
                ORDER BY extract(epoch FROM r.started_at - r.created_at)) AS waits
     {FOUND}
-   GROUP BY 1, 2, 3 ORDER BY 2, 1, 3) v
+   GROUP BY 1, 2, 3, 4 ORDER BY 2, 1, 3, 4) v
 """  # noqa: S608 - its parts are ours
 Values = tuple[str, list[object]]
 
@@ -75,9 +77,12 @@ class Past:
         """Newest first. before: the id of the last one that is known."""
         return RUNS_SQL, [*self.values(before), limit]
 
-    def sums(self, span: str, zone: str = "UTC") -> Values:
-        """By model, unit and span, one of SPANS, as the time zone's clocks have it."""
-        return SUMS_SQL, [span, zone, *self.values()]
+    def sums(self, span: str, zone: str = "UTC", *, by_key: bool = False) -> Values:
+        """By model, unit and span, one of SPANS, as the time zone's clocks have it.
+
+        by_key: and by the name of the key that asked; empty for a person on a page.
+        """
+        return SUMS_SQL, [span, zone, by_key, *self.values()]
 
 
 def first_id(at: datetime) -> UUID:

@@ -153,7 +153,7 @@ async def bring(shelf: Shelf, admission: Admission) -> Admission:
     """
     if not admission.brought:
         return admission
-    kept = admission.kept or lifetime()
+    kept = (admission.kept or lifetime()).of_files()
     found = await resolved(shelf, admission.brought, team_id=admission.team_id, kept=kept)
     return with_files(admission, found)
 

@@ -7,7 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from marketplace import ids
 from marketplace.catalog.models import Release
+from marketplace.runs.models import Run
 from tests.conftest import Person
 from tests.marketplace import worker
 from tests.marketplace.dialects.test_fal import ASKED, Fal, fal
@@ -126,6 +128,20 @@ def test_usage_and_analytics_sum_the_same_runs(fal: Fal, runs: list[str]) -> Non
         "error_count": 1,
     }
     assert all("p75_duration" not in row for row in bucket["results"])
+
+
+def test_usage_is_told_apart_by_key_where_that_is_asked_for(
+    fal: Fal, runs: list[str], ada: Person
+) -> None:
+    Run.objects.filter(id=ids.private("run", runs[-1])).update(key=None)  # the two pictures
+    query = "/models/usage?timeframe=day&expand=summary&expand=auth_method"
+    summary = get(fal, query)["summary"]
+    by_key = {row["auth_method"]: row["quantity"] for row in summary if row["unit"] == "image"}
+    assert by_key == {"Playground": 2.0, ada.key.name: 1.0}
+    plain = get(fal, "/models/usage?timeframe=day&expand=summary")
+    assert all("auth_method" not in row for row in plain["summary"])
+    [bucket] = get(fal, "/models/usage?timeframe=day&expand=auth_method")["time_series"]
+    assert {row["auth_method"] for row in bucket["results"]} == {"Playground", ada.key.name}
 
 
 def test_values_may_be_said_several_times_or_between_commas(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.conf import settings
 
 from marketplace import ids
 from marketplace.access import budget as budgets
@@ -17,6 +18,7 @@ from marketplace.ledger.models import Hold
 from marketplace.runs import claim, sweep
 from marketplace.runs.connections import rows
 from marketplace.runs.deliverer import Deliverer
+from marketplace.runs.forget import forget
 from marketplace.runs.models import Run
 from tests.conftest import Person
 from tests.marketplace import worker
@@ -106,6 +108,25 @@ def test_outputs_are_kept_no_longer_than_the_caller_wants(fal: Fal, still: Relea
         answer = fal.submit(X_Fal_Object_Lifecycle_Preference=wrong)
         assert answer.status == 422, wrong
     assert Run.objects.count() == 1
+
+
+def test_who_wants_no_payload_stored_has_the_words_forgotten_and_the_pictures_kept(
+    fal: Fal, still: Release
+) -> None:
+    run = fal.submit(X_Fal_Store_IO="0").json["request_id"]
+    kept = Run.objects.get()
+    assert kept.forget_at
+    assert (kept.forget_at - kept.created_at).total_seconds() == 3600
+    assert kept.media_seconds == settings.OUTPUT_SECONDS
+    worker.succeed(*worker.claim())
+    assert fal.of(run).json["prompt"] == ASKED["prompt"]
+    Run.objects.update(forget_at="2020-01-01T00:00:00Z")
+    assert forget() == 1
+    told = fal.of(run).json
+    assert (told["prompt"], len(told["images"])) == (None, 1)
+    assert check() == []
+    fal.submit(X_Fal_Store_IO="1")
+    assert Run.objects.get(state="queued").forget_at is None
 
 
 # ── webhooks ──────────────────────────────────────────────────────────────────────────────────
