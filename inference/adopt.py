@@ -55,7 +55,7 @@ def about(adoption: Adoption) -> dict[str, Any]:
         "slug": adoption.name(),
         "family": adoption.family,
         "title": adoption.title or family.TITLE,
-        "task": family.TASK,
+        "task": family.task(sizes),
         "summary": family.SUMMARY,
         "inputs": sizes.inputs(),
         "output": family.OUTPUT,

@@ -13,6 +13,7 @@ REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
     "glyph": "inference.models.glyph.Glyph",
     "sdxl": "inference.models.sdxl.StableDiffusionXL",
+    "wan": "inference.models.wan.Wan",
 }
 
 

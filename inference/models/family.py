@@ -166,6 +166,11 @@ class Family(Generic[S]):
     def settle(self) -> None:
         """Make of the loaded parts what the family wants; nothing, unless it says so."""
 
+    @classmethod
+    def task(cls, sizes: S) -> str:
+        """Name what a folder of these sizes does."""
+        return cls.TASK
+
     def cost(self, inputs: Inputs) -> int:
         """Count the latent positions that all forwards of a run compute."""
         each = self.sizes.tokens(inputs) * self.sizes.forwards(inputs)
@@ -190,6 +195,7 @@ class Family(Generic[S]):
         if "sigmas" not in told:
             told["num_inference_steps"] = steps
         scheduler.set_timesteps(device=self.device, **told)
+        scheduler.set_begin_index(0)  # else the first step waits for the device to look it up
         return scheduler
 
     def ask(self, work: Work, **rows: Tensor) -> list[Forward]:
@@ -209,7 +215,7 @@ class Family(Generic[S]):
 
     def clip(self, video: Tensor, fps: int) -> Clip:
         """Turn a decoded clip into 8 bits per colour.  (3, T, H, W) in -1..1."""
-        return Clip(levels(video.permute(1, 2, 3, 0)), fps)
+        return Clip(levels(video.permute(1, 2, 3, 0)).contiguous(), fps)
 
     def show(self, latent: Tensor) -> Image.Image:
         """Show the estimate of a clean latent.  (C, H, W) or (C, T, H, W)."""

@@ -169,7 +169,7 @@ class Flux(Family[Sizes]):
         timestep = t.expand(1).to(picture.latent.dtype) / 1000
         return self.ask(work, hidden_states=picture.latent, timestep=timestep)[0]
 
-    def predict(self, *, grid: tuple[int, int], **rows: Tensor) -> Tensor:  # type: ignore[override]
+    def predict(self, *, grid: tuple[int, int] = (0, 0), **rows: Any) -> Tensor:
         """Run the network.  → (B, h·w, 4C)."""
         words = torch.zeros(rows["encoder_hidden_states"].shape[1], 3, device=self.device)
         with self.network.pos_embed.at(grid):

@@ -18,6 +18,7 @@ import torch
 Module = Any  # diffusers and transformers ship no usable types
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 TOKENIZER = "tokenizer.json"
+WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor")  # in the names of their classes
 
 
 class Unsuitable(Exception):
@@ -118,6 +119,8 @@ def complaints_of(place: Path, part: Part, kind: str) -> list[str]:
         return [f"{place.name} is a {kind}, not a {' or '.join(part.names)}"]
     if not place.is_dir():
         return [f"{place.name} is missing: there is no folder {place}"]
+    if "Processor" in kind:
+        return []
     if "Tokenizer" in kind:
         return [] if (place / TOKENIZER).is_file() else [f"{place.name} holds no {TOKENIZER}"]
     return [] if "Scheduler" in kind else missing_weights(place)
@@ -158,7 +161,7 @@ def read(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> dict[st
 def part_of(place: Path, part: Part, kind: str, device: str, dtype: torch.dtype) -> Module:
     """Load one part from its folder."""
     wanted = part.find(kind)
-    if "Tokenizer" in kind or "Scheduler" in kind:
+    if any(word in kind for word in WEIGHTLESS):
         return wanted.from_pretrained(place, local_files_only=True)
     # transformers calls `dtype` what diffusers calls `torch_dtype`
     word = "torch_dtype" if wanted.__module__.startswith("diffusers") else "dtype"

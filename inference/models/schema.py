@@ -105,6 +105,7 @@ def image() -> Rule:
     return {
         "type": "string",
         "format": "uri",
+        "x-media": "image",
         "title": "Image",
         "description": "The first frame; it is cut to the asked size.",
     }

@@ -7,14 +7,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers import (
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModel,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
 )
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,'"
@@ -69,3 +75,27 @@ def stirred(module: Any, seed: int = 0) -> Any:
             fan_in = weight[0].numel() if weight.ndim > 1 else 16
             weight.copy_(torch.randn_like(weight) / fan_in**0.5 + (weight.ndim == 1) * weight)
     return module.eval()
+
+
+def umt5_encoder() -> Any:
+    with seeded():
+        return UMT5EncoderModel(UMT5Config(**t5_config())).eval()
+
+
+def clip_eye() -> Any:
+    config = CLIPVisionConfig(
+        hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
+        image_size=16, patch_size=8, projection_dim=WIDTH,
+    )  # fmt: skip
+    with seeded():
+        return CLIPVisionModel(config).eval()
+
+
+def clip_processor() -> Any:
+    return CLIPImageProcessor(crop_size={"height": 16, "width": 16}, size={"shortest_edge": 16})
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """A picture of noise."""
+    levels = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(3))
+    return Image.fromarray(levels.to(torch.uint8).numpy())

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inference.models.contract import Forward, Loop, Step, walk
+from inference.models.contract import Forward, Loop, Step, answered, call, walk
 from inference.models.family import Family, Work
 
 Model = Family[Any]
@@ -46,6 +46,18 @@ def joint(asked: list[Forward]) -> tuple[Tensor, ...]:
         return asked[0].network(**rows, **asked[0].alike).chunk(len(asked))
 
 
+def asked(model: Model, inputs: dict[str, Any]) -> list[Forward]:
+    """Every forward that a run asks for."""
+    seen: list[Forward] = []
+    loop = model.denoise(model.prepare(inputs))
+    said = next(loop, None)
+    while said is not None:
+        seen += said if isinstance(said, list) else []
+        answers = [call(one) for one in said] if isinstance(said, list) else None
+        said = answered(loop, answers or []) if answers else next(loop, None)
+    return seen
+
+
 def pictures(model: Model, inputs: dict[str, Any], *, joined: bool = False) -> list[Any]:
     """What a run draws."""
     return model.decode(walked(model, inputs, joined=joined))
@@ -57,3 +69,8 @@ def same_pictures(ours: list[Image.Image], theirs: list[Image.Image]) -> bool:
         np.array_equal(np.asarray(one), np.asarray(other))
         for one, other in zip(ours, theirs, strict=True)
     )
+
+
+def same_clip(ours: Any, theirs: Any) -> bool:
+    """Whether all pixels are equal.  theirs: frames in 0..1 as diffusers gives them."""
+    return np.array_equal(ours.frames.numpy(), (theirs * 255).round().astype(np.uint8))
