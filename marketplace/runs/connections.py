@@ -11,7 +11,7 @@ import orjson
 from django.db import connection as django_connection
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import set_json_loads
+from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from marketplace.channel import where
@@ -74,8 +74,9 @@ class Connections:
 
 
 async def quick_json(connection: AsyncConnection[DictRow]) -> None:
-    """Read json columns with the faster parser."""
+    """Read and write json columns with the faster parser."""
     set_json_loads(orjson.loads, connection)
+    set_json_dumps(orjson.dumps, connection)
 
 
 def parameters() -> dict[str, Any]:
