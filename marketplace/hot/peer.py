@@ -21,10 +21,11 @@ SILENT = 2  # times that the kernel has sent something again, hearing nothing
 class Peer:
     """requests: how many it has begun to send. state: of the connection, as our kernel knows it."""
 
-    __slots__ = ("requests", "state", "transport")
+    __slots__ = ("link", "requests", "state", "transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
+        self.link: Any = None
         self.requests = 0
         self.state = OPEN
 
@@ -49,11 +50,12 @@ class Peer:
 
     def info(self) -> bytes:
         """The start of the kernel's `struct tcp_info`; zeros where it cannot be had."""
-        link: Any = self.transport.get_extra_info("socket")
-        if TCP_INFO is None or link is None:
+        if self.link is None:  # each time that uvloop is asked for it, it makes a new object
+            self.link = self.transport.get_extra_info("socket")
+        if TCP_INFO is None or self.link is None:
             return NOTHING
         try:
-            found: bytes = link.getsockopt(socket.IPPROTO_TCP, TCP_INFO, len(NOTHING))
+            found: bytes = self.link.getsockopt(socket.IPPROTO_TCP, TCP_INFO, len(NOTHING))
         except OSError:
             return NOTHING
         return found.ljust(len(NOTHING), b"\0")
