@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from inference import devices
 from inference.models.contract import Model
 
+ENCODER = "encoder"  # in the name of what only turns words into tensors
+
 
 class OverBudget(Exception):
     """A model needs more bytes than the device may hold."""
@@ -75,14 +77,13 @@ class Entry:
 
     @classmethod
     def of(cls, model: Model) -> Entry:
-        """Sort a model's modules: those that it names in `encoders` may leave by themselves."""
-        names = set(getattr(model, "encoders", ()))
-        held: dict[str, Any] = getattr(model, "__dict__", {})
-        modules = {name: one for name, one in held.items() if isinstance(one, nn.Module)}
-        encoders = [Part.of([one]) for name, one in modules.items() if name in names]
-        body = Part.of([one for name, one in modules.items() if name not in names])
-        body.bytes = model.bytes - sum(part.bytes for part in encoders)
-        return cls(model, body, encoders)
+        """Sort a model's modules: text encoders may leave by themselves."""
+        named = modules_of(model)
+        encoders = {name: one for name, one in named.items() if ENCODER in name}
+        parts = {name: Part.of([one]) for name, one in encoders.items()}
+        body = Part.of([one for name, one in named.items() if name not in encoders])
+        body.bytes = model.bytes - sum(part.bytes for part in parts.values())
+        return cls(model, body, list(parts.values()))
 
     @property
     def parts(self) -> list[Part]:
@@ -97,6 +98,15 @@ class Entry:
     def host_bytes(self) -> int:
         """Sum the host copies."""
         return sum(part.bytes for part in self.parts if part.host is not None)
+
+
+def modules_of(model: Model) -> dict[str, nn.Module]:
+    """Find a model's modules: among its attributes, and in dictionaries that it holds."""
+    held: dict[str, Any] = getattr(model, "__dict__", {})
+    inner = [value for value in held.values() if isinstance(value, dict)]
+    named = {name: one for group in (*inner, held) for name, one in group.items()}
+    unique = {id(one): name for name, one in named.items() if isinstance(one, nn.Module)}
+    return {name: named[name] for name in unique.values()}
 
 
 class Residency:
@@ -139,17 +149,23 @@ class Residency:
     def add(self, slug: str, model: Model) -> None:
         """Keep a model that was just loaded onto the device."""
         entry = self.entries[slug] = Entry.of(model)
-        for name, part in zip(getattr(model, "encoders", ()), entry.encoders, strict=True):
-            getattr(model, name).register_forward_pre_hook(self.bringing(slug, part))
+        encoders = [one for name, one in modules_of(model).items() if ENCODER in name]
+        for encoder, part in zip(encoders, entry.encoders, strict=True):
+            encoder.register_forward_pre_hook(self.bringing(slug, part), with_kwargs=True)
 
     def bringing(self, slug: str, part: Part) -> Any:
-        """Make the hook that has an encoder on the device when it is called."""
+        """Make the hook that has an encoder on the device when it is called, and its inputs too."""
 
-        def hook(*_: Any) -> None:
+        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             if not part.here:
                 self.bring(slug, part)
+            return tuple(map(self.placed, args)), {k: self.placed(v) for k, v in kwargs.items()}
 
         return hook
+
+    def placed(self, value: Any) -> Any:
+        """Put a tensor onto the device; whoever made it may have asked where the encoder was."""
+        return value.to(self.device) if isinstance(value, Tensor) else value
 
     def bring(self, slug: str, part: Part) -> None:
         """Copy a part to the device, making room for it."""
@@ -180,22 +196,26 @@ class Residency:
         """Let the next part leave: an encoder, else a whole model that nobody uses."""
         for entry in self.entries.values():
             for part in entry.encoders:
-                if part.here and self.has_host_room([part]):
+                if part.here and self.has_host_room([part], stays):
                     return part.leave()
-        slug, entry = next(
+        free = (
             (slug, entry)
             for slug, entry in self.entries.items()
             if entry.body.here and not entry.users and slug != stays
         )
+        found = next(free, None)
+        if found is None:  # an encoder might leave, but host memory has no room for it
+            raise Occupied("all that could leave is in use")
+        slug, entry = found
         leaving = [part for part in entry.parts if part.here]
-        if not entry.body.tensors or not self.has_host_room(leaving):
+        if not entry.body.tensors or not self.has_host_room(leaving, stays):
             del self.entries[slug]
             return None
         for part in leaving:
             part.leave()
         return None
 
-    def has_host_room(self, parts: list[Part]) -> bool:
+    def has_host_room(self, parts: list[Part], stays: str) -> bool:
         """Have host memory for copies; older copies of models that are away make room."""
         needed = sum(part.bytes for part in parts if part.host is None)
         if needed > self.host_budget_bytes:
@@ -203,6 +223,6 @@ class Residency:
         for slug, entry in list(self.entries.items()):
             if self.host_bytes + needed <= self.host_budget_bytes:
                 break
-            if not entry.body.here:
+            if not entry.body.here and slug != stays:
                 del self.entries[slug]
         return self.host_bytes + needed <= self.host_budget_bytes

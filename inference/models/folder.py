@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from inference import loading
+
 Module = Any  # diffusers and transformers ship no usable types
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 TOKENIZER = "tokenizer.json"
@@ -163,9 +165,12 @@ def part_of(place: Path, part: Part, kind: str, device: str, dtype: torch.dtype)
     wanted = part.find(kind)
     if any(word in kind for word in WEIGHTLESS):
         return wanted.from_pretrained(place, local_files_only=True)
+    chosen = torch.float32 if part.wide else dtype
+    # On a CPU a weight's address chooses kernels: there it stays where diffusers puts it.
+    if device != "cpu" and wanted.__module__.startswith("diffusers"):
+        return loading.module(wanted, place, device, chosen)
     # transformers calls `dtype` what diffusers calls `torch_dtype`
     word = "torch_dtype" if wanted.__module__.startswith("diffusers") else "dtype"
-    chosen = torch.float32 if part.wide else dtype
     module = wanted.from_pretrained(
         place, use_safetensors=True, local_files_only=True, **{word: chosen}
     )
