@@ -63,7 +63,10 @@ class Door:
         if answer.status != http.HTTPStatus.OK:
             raise Refused(f"{answer.status} {text[:300]!r}")
         try:
-            return Said.from_json(json.loads(text))
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise TypeError("not an object")  # noqa: TRY301
+            return Said.from_json(found)
         except (ValueError, TypeError, AttributeError) as error:
             raise Unreachable("the answer is not of the door") from error
 
