@@ -8,6 +8,7 @@ import os
 import secrets
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -46,6 +47,15 @@ def networks(name: str) -> list[str]:
         return [str(ip_network(said)) for said in text(name).replace(",", " ").split()]
     except ValueError as fault:
         raise ImproperlyConfigured(f"{name} must hold ranges of addresses: {fault}.") from None
+
+
+def address(name: str) -> str:
+    """An address of HTTP without a slash at its end; empty where none is said."""
+    said = text(name).rstrip("/")
+    parts = urlsplit(said)
+    if said and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+        raise ImproperlyConfigured(f"{name} must be an address such as http://10.0.0.7:8000.")
+    return said
 
 
 def secret(name: str, *, folder: Path | None) -> str:

@@ -270,7 +270,7 @@ WEBHOOK_RENDERERS = {
 # ── runs ──────────────────────────────────────────────────────────────────────────────────────
 
 LEASE_SECONDS = 15
-DOOR_URL = env.text("KINORA_DOOR_URL")  # where workers reach this very web process
+DOOR_URL = env.address("KINORA_DOOR_URL")  # where workers reach this very web process
 PRICE_NOTICE_DAYS = env.integer("KINORA_PRICE_NOTICE_DAYS", 14)  # before a price may rise
 MAX_ATTEMPTS = 3
 REFUND_DAYS = env.integer("KINORA_REFUND_DAYS", 60)  # how long a run can be complained of

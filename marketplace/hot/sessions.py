@@ -31,6 +31,7 @@ MOST = 64  # sessions of one process
 BILL_SECONDS = 3.0
 AWAY_SECONDS = 0.5
 CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
+STRAY = "its process has ended, or each web process needs a KINORA_DOOR_URL of its own"
 REFUSED = {"insufficient_balance", "budget_exceeded", "run_above_limit"}
 
 
@@ -199,6 +200,7 @@ class Sessions:
         """Answer a worker's word with a prompt, or with the end. Raises NotFound, StaleAttempt."""
         session = self.live.get(run_id)
         if session is None:
+            log.warning("%s spoke of a session that is not here: %s", worker, STRAY)
             raise NotFound("There is no such session here.")
         session.heard = time.monotonic()
         await self.recognise(session, worker, int(word["attempt"]))

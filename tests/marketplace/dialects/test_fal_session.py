@@ -27,7 +27,7 @@ from tests.marketplace.dialects.test_fal_realtime import ended, talking, token
 from tests.marketplace.runs.conftest import WORKER_TOKEN, gpu
 from tests.marketplace.sitting import PICTURE, sitting
 from tests.marketplace.supply import until
-from tests.marketplace.web import Client
+from tests.marketplace.web import Client, serving
 
 __all__ = ["fal", "gpu"]
 
@@ -369,3 +369,22 @@ def test_no_process_takes_more_sessions_than_it_can_serve(
         assert asked(socket)["error"] == "BUSY"
         assert ended(socket)[0] == 1013
     assert written(ada) == before
+
+
+def test_a_worker_of_another_web_process_comes_to_the_sessions_own_door(
+    web: Client, ada: Person, settings: Any
+) -> None:
+    settings.DOOR_URL = f"http://127.0.0.1:{web.port}"
+    with serving() as other, sitting(other) as sitter, talking(web, model=GLYPH, **key(ada)) as to:
+        assert asked(to)["images"][0]["content"] == PICTURE
+        assert sitter.easel.jobs
+    assert paid(sat()) < FIRST
+
+
+def test_without_a_door_of_its_own_it_is_lost_at_no_cost_and_the_log_says_why(
+    web: Client, ada: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving() as other, sitting(other), talking(web, model=GLYPH, **key(ada)) as socket:
+        assert asked(socket)["error"] == "UNAVAILABLE"
+    assert charge(sat().id) == ("voided", 0)
+    assert "each web process needs a KINORA_DOOR_URL of its own" in caplog.text
