@@ -24,7 +24,7 @@ def told_by(script: str, stack: Stack, *arguments: str, **environ: str) -> Any:
         env=os.environ | known | environ,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

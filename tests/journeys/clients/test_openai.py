@@ -1,5 +1,6 @@
 """The official Python client of OpenAI, unmodified, against the running stack."""
 
+import asyncio
 import base64
 import io
 import time
@@ -309,6 +310,26 @@ def test_a_clip_is_edited_by_its_id(client: openai.OpenAI) -> None:
     body = {"video": {"id": clip}, "prompt": "in blue", "model": "rehearsal/tint", **QUICK}
     made: Any = client.post("/videos/edits", body=body, cast_to=object)
     assert client.videos.poll(made["id"]).status == "completed"
+
+
+def test_the_asynchronous_client_draws_streams_polls_and_pages(stack: Stack) -> None:
+    async def all_of_it() -> tuple[str | None, list[str], str, bool]:
+        async with openai.AsyncOpenAI(api_key=stack.key, base_url=f"{stack.url}/v1") as client:
+            wish: Any = {"model": "rehearsal/still", "prompt": "a", "extra_body": QUICK}
+            made = await client.images.generate(**wish, response_format="url")
+            stream = await client.images.generate(**wish, stream=True)
+            kinds = [event.type async for event in stream]
+            short = {"seconds": 1, "fps": 8, "resolution": "180p", **QUICK}
+            clip = await client.videos.create_and_poll(
+                model="rehearsal/clip", prompt="a", extra_body=short
+            )
+            known = [video.id async for video in client.videos.list(limit=2)]
+            return (made.data or [])[0].url, kinds, clip.status, clip.id in known
+
+    url, kinds, status, known = asyncio.run(all_of_it())
+    assert (url or "").startswith("http://127.0.0.1:")
+    assert kinds == ["image_generation.completed"]
+    assert (status, known) == ("completed", True)
 
 
 def test_deleting_again_harms_nothing(client: openai.OpenAI) -> None:

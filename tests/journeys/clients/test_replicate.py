@@ -1,10 +1,13 @@
 """The official Python client of Replicate, unmodified, against the running stack."""
 
+import asyncio
+import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -227,3 +230,40 @@ def test_webhooks_tell_a_prediction_as_the_client_verifies_them(client: Client) 
     assert {one.json["id"] for one in told} == {made.id}
     assert told[-1].json["status"] == "succeeded"
     assert told[0].id != told[1].id
+
+
+def test_the_asynchronous_verbs_run_stream_list_and_keep_files(client: Client) -> None:
+    async def all_of_it() -> tuple[Any, list[str], int, str]:
+        try:
+            found = await client.async_run("rehearsal/still", input=STILL)
+            events = [
+                event.event.value
+                async for event in await client.async_stream("rehearsal/still", input=STILL)
+            ]
+            page = await client.predictions.async_list()
+            kept = await client.files.async_create(io.BytesIO(samples.picture()))
+            await client.files.async_delete(kept.id)
+            return found, events, len(page.results), kept.content_type
+        finally:
+            await client._async_client.aclose()
+
+    found, events, listed, kind = asyncio.run(all_of_it())
+    assert str(found[0]).startswith("http://127.0.0.1:")
+    assert events[-2:] == ["output", "done"]
+    assert listed >= 2
+    assert kind == "image/png"
+
+
+def test_nothing_is_trained_here(client: Client) -> None:
+    version = client.models.get("rehearsal/still").latest_version
+    assert version
+    assert client.trainings.list().results == []
+    with pytest.raises(ReplicateError, match="Kinora trains no models for others") as fault:
+        client.trainings.create(
+            version=f"rehearsal/still:{version.id}", input={}, destination="ada/own"
+        )
+    assert fault.value.status == 403
+    for call in (client.trainings.get, client.trainings.cancel):
+        with pytest.raises(ReplicateError) as fault:
+            call("zz4ibbonubfz7carwiefibzgga")
+        assert fault.value.status == 404
