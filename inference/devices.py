@@ -79,6 +79,11 @@ def join_tokens(device: str) -> int:
     return int(known(device)["join_tokens"])
 
 
+def embedding_bytes(device: str) -> int:
+    """Bytes of what text encoders said that are kept."""
+    return int(known(device)["embedding_bytes"])
+
+
 def runs_at_once(device: str) -> int:
     """Runs that a worker takes at once."""
     return int(os.environ.get("KINORA_WORKER_RUNS") or known(device)["runs"])

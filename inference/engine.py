@@ -95,8 +95,9 @@ class Engine:
             device,
             devices.budget_bytes(device) if budget_bytes is None else budget_bytes,
             devices.host_budget_bytes(device) if host_bytes is None else host_bytes,
+            devices.embedding_bytes(device),
         )
-        self.floor = Floor(Joiner(device, join_tokens))
+        self.floor = Floor(Joiner(device, join_tokens, self.save_memory))
         self.running: dict[Walk, Running] = {}
 
     @property
@@ -184,11 +185,16 @@ class Engine:
             try:
                 return call()
             except OUT_OF_MEMORY:
-                devices.drop_caches(self.device)
+                self.save_memory()
                 return call()
         finally:
             devices.wait(self.device)
             running.seconds += time.monotonic() - began
+
+    def save_memory(self) -> None:
+        """Give up what is kept only to be faster."""
+        self.residency.embeddings.forget()
+        devices.drop_caches(self.device)
 
     def run(self, job: Job, on_step: OnStep) -> Result:
         """Run a job to encoded bytes, with the engine to itself.

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,9 +38,18 @@ class Answer:
 class Joiner:
     """One device's calls, and which sizes of what may be joined there."""
 
-    def __init__(self, device: str, most_tokens: int | None = None) -> None:
-        """most_tokens: rows times tokens of one joined call; more would not be faster."""
+    def __init__(
+        self,
+        device: str,
+        most_tokens: int | None = None,
+        save_memory: Callable[[], None] | None = None,
+    ) -> None:
+        """most_tokens: rows times tokens of one joined call; more would not be faster.
+
+        save_memory: called before what ran out of memory is tried again.
+        """
         self.device = device
+        self.save_memory = save_memory or partial(devices.drop_caches, device)
         self.most_tokens = devices.join_tokens(device) if most_tokens is None else most_tokens
         # network → (form, size) → whether all rows kept their bits
         self.proofs: WeakKeyDictionary[Any, dict[Hashable, bool]] = WeakKeyDictionary()
@@ -103,7 +113,7 @@ class Joiner:
             try:
                 estimate: Tensor | Exception = self.single(forward)
             except OUT_OF_MEMORY:
-                devices.drop_caches(self.device)
+                self.save_memory()
                 estimate = self.single(forward)
         except Exception as error:
             estimate = error
@@ -134,7 +144,7 @@ class Joiner:
         log.warning("cannot join %d forwards: %r", len(forwards), error)
         self.known(forwards[0])[forms.proven(forwards[0]), len(forwards)] = False
         if isinstance(error, OUT_OF_MEMORY):
-            devices.drop_caches(self.device)
+            self.save_memory()
 
 
 def rows(forward: Forward) -> int:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inference import devices
+from inference.embeddings import Embeddings
 from inference.models.contract import Model
 
 ENCODER = "encoder"  # in the name of what only turns words into tensors
@@ -112,9 +114,12 @@ def modules_of(model: Model) -> dict[str, nn.Module]:
 class Residency:
     """The models of one device and of the host memory behind it."""
 
-    def __init__(self, device: str, budget_bytes: int, host_budget_bytes: int) -> None:
-        """Start empty."""
+    def __init__(
+        self, device: str, budget_bytes: int, host_budget_bytes: int, embedding_bytes: int = 0
+    ) -> None:
+        """Start empty.  embedding_bytes: of what encoders said, kept beside the weights."""
         self.device = device
+        self.embeddings = Embeddings(embedding_bytes)
         self.budget_bytes, self.host_budget_bytes = budget_bytes, host_budget_bytes
         self.entries: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
 
@@ -151,21 +156,12 @@ class Residency:
         entry = self.entries[slug] = Entry.of(model)
         encoders = [one for name, one in modules_of(model).items() if ENCODER in name]
         for encoder, part in zip(encoders, entry.encoders, strict=True):
-            encoder.register_forward_pre_hook(self.bringing(slug, part), with_kwargs=True)
+            self.embeddings.remember(encoder, partial(self.need, slug, part))
 
-    def bringing(self, slug: str, part: Part) -> Any:
-        """Make the hook that has an encoder on the device when it is called, and its inputs too."""
-
-        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            if not part.here:
-                self.bring(slug, part)
-            return tuple(map(self.placed, args)), {k: self.placed(v) for k, v in kwargs.items()}
-
-        return hook
-
-    def placed(self, value: Any) -> Any:
-        """Put a tensor onto the device; whoever made it may have asked where the encoder was."""
-        return value.to(self.device) if isinstance(value, Tensor) else value
+    def need(self, slug: str, part: Part) -> None:
+        """Have an encoder on the device that has something to say."""
+        if not part.here:
+            self.bring(slug, part)
 
     def bring(self, slug: str, part: Part) -> None:
         """Copy a part to the device, making room for it."""
