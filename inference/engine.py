@@ -14,6 +14,8 @@ from zlib import crc32
 
 from inference import devices, media, models
 from inference.batching import Floor, OnStep, Walk
+from inference.compiler.backend import Compiler
+from inference.compiler.serving import serve, told
 from inference.joining import OUT_OF_MEMORY, Joiner
 from inference.models.contract import Drawn, Model, Step
 from inference.residency import OverBudget, Residency
@@ -47,6 +49,7 @@ class Running:
     job: Job
     model: Model
     content_type: str
+    compilers: list[Compiler]
     work: Any = None
     walk: Walk = field(init=False)
     seconds: float = 0.0
@@ -55,7 +58,8 @@ class Running:
     def usage(self, outputs: int, device: str) -> Usage:
         """Say what it took: its own seconds and its share of those that it had with others."""
         seconds = round(self.seconds + self.walk.seconds, 6)
-        return Usage(seconds, outputs, self.steps, devices.peak_bytes(device))
+        plan = told(self.compilers)
+        return Usage(seconds, outputs, self.steps, devices.peak_bytes(device), plan)
 
 
 def fill(schema: dict[str, Any], inputs: dict[str, Any], run: str) -> dict[str, Any]:
@@ -99,6 +103,7 @@ class Engine:
         )
         self.floor = Floor(Joiner(device, join_tokens, self.save_memory))
         self.running: dict[Walk, Running] = {}
+        self.plans: dict[str, list[Compiler]] = {}
 
     @property
     def resident(self) -> list[str]:
@@ -121,7 +126,9 @@ class Engine:
         about = self.describe(slug)
         family = models.find(about.get("family", slug), self.registry)
         self.residency.make_room(int(about["facts"]["bytes"]))
-        self.residency.add(slug, family.load(shelf(*self.shelves)[slug], self.device))
+        model = family.load(shelf(*self.shelves)[slug], self.device)
+        self.plans[slug] = serve(model, self.device)
+        self.residency.add(slug, model)
         return self.ensure(slug)
 
     def describe(self, slug: str) -> dict[str, Any]:
@@ -140,7 +147,9 @@ class Engine:
         Raises what `ensure` does. Whatever `on_step` raises ends the run at that step.
         """
         about = self.describe(job.target)
-        running = Running(job, self.ensure(job.target), about["output"]["content_type"])
+        running = Running(
+            job, self.ensure(job.target), about["output"]["content_type"], self.plans[job.target]
+        )
         inputs = fill(about["inputs"], job.inputs, job.run)
         if not self.running:
             devices.forget_peak(self.device)

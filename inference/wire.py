@@ -143,6 +143,17 @@ class Said(Record):
 
 
 @dataclass(frozen=True)
+class Plan(Record):
+    """What computed a run: `eager`, `templates`, `traced`, `… in part`, and how near to eager.
+
+    exactness: E0 the same bits, E1 rounded otherwise, E2 approximate.
+    """
+
+    name: str
+    exactness: str
+
+
+@dataclass(frozen=True)
 class Usage(Record):
     """Measured facts.  `gpu_seconds` has six decimals and excludes loading and queueing."""
 
@@ -150,6 +161,7 @@ class Usage(Record):
     outputs: int = 0
     steps: int = 0
     peak_bytes: int = 0
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ resolution compiles nothing. Hooks, offloading and adapters of diffusers keep wo
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,14 +23,20 @@ from inference.compiler.graph import value
 from inference.compiler.plan import Plan, rewrite
 from inference.kernels import Exactness
 
+log = logging.getLogger("inference.compiler")
+
 
 class Compiler:
     """A backend for `torch.compile` that keeps what it made, one gate with a plan per graph."""
 
-    def __init__(self, allow: Exactness = Exactness.E1) -> None:
-        """Start without plans.  allow: the loosest class that may be used; E2 asks for fp8."""
-        self.allow = allow
+    def __init__(self, allow: Exactness = Exactness.E1, *, inline: bool = False) -> None:
+        """Start without plans.
+
+        allow: the loosest class that may be used; E2 asks for fp8. inline: see `plan.rewrite`.
+        """
+        self.allow, self.inline = allow, inline
         self.gates: list[Gate] = []
+        self.failures: list[str] = []
 
     @property
     def plans(self) -> list[Plan]:
@@ -37,26 +44,43 @@ class Compiler:
         return [gate.plan for gate in self.gates]
 
     def __call__(self, module: GraphModule, inputs: Sequence[Any]) -> Callable[..., Any]:
-        """Trace dynamo's graph to undecomposed ATen and put templates in, behind a gate."""
+        """Make dynamo's graph a plan behind a gate; eager's graph where that cannot be done."""
+        try:
+            self.gates.append(self.gate(module))
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+            log.warning("a graph has no plan, eager runs: %s", self.failures[-1])
+            return module.forward
+        return self.gates[-1]
+
+    def gate(self, module: GraphModule) -> Gate:
+        """Trace a graph to undecomposed ATen and put templates in."""
         stands = [value(node) for node in module.graph.nodes if node.op == "placeholder"]
         traced = trace(module, stands)
-        plan = rewrite(traced, fp8=self.allow == Exactness.E2)
-        self.gates.append(Gate(plan, module, traced, self.allow))
-        return self.gates[-1]
+        plan = rewrite(traced, fp8=self.allow == Exactness.E2, inline=self.inline)
+        return Gate(plan, module, traced, self.allow)
 
     def reasons(self) -> list[str]:
         """Say why plans are not used."""
-        return [one.verdict.reason for one in self.gates if one.verdict and not one.verdict.used]
+        return self.failures + [
+            one.verdict.reason for one in self.gates if one.verdict and not one.verdict.used
+        ]
 
     def summary(self) -> dict[str, Any]:
-        """Say in plain values what runs: `templates`, `eager`, or `templates in part`; and why."""
+        """Say in plain values what runs, and why.
+
+        Names are `eager`, `templates`, `traced` (a tidied graph without templates), and the latter
+        two `in part`.
+        """
         used = [gate for gate in self.gates if gate.verdict and gate.verdict.used]
-        whole = "templates" if len(used) == len(self.gates) else "templates in part"
+        whole = "traced" if self.inline else "templates"
+        whole += " in part" if self.reasons() else ""
         exactness = max((gate.exactness for gate in used), default=Exactness.E0)
         return {
             "name": whole if used else "eager",
             "exactness": str(exactness),
             "graphs": [gate.as_json() for gate in self.gates],
+            "failures": self.failures,
         }
 
 
@@ -67,16 +91,25 @@ def trace(module: Callable[..., Any], stands: Sequence[Any]) -> GraphModule:
         return make_fx(module, pre_dispatch=True)(*stands)
 
 
-def accelerate(model: nn.Module, allow: Exactness = Exactness.E1) -> Compiler:
+def accelerate(
+    model: nn.Module,
+    allow: Exactness = Exactness.E1,
+    *,
+    whole: bool = False,
+    inline: bool = False,
+) -> Compiler:
     """Compile the repeated blocks of a model in place.  → the compiler, with its plans to come.
 
     Blocks are those that the class declares (`_repeated_blocks`), else those of the lists that
     hold most parameters. Compilation itself happens at the first forward. Plans are E0 or E1;
-    `allow` of E2 asks for products in fp8.
+    `allow` of E2 asks for products in fp8. whole: the model is one graph. Raises ValueError.
     """
     torch._dynamo.config.specialize_float = True  # an epsilon is a constant, never an input
-    compiler = Compiler(allow)
+    compiler = Compiler(allow, inline=inline)
     names = repeated(model)
+    if whole:
+        model.compile(backend=compiler, fullgraph=True)
+        return compiler
     if not names:
         raise ValueError(f"{type(model).__name__} has no repeated blocks to compile")
     for module in model.modules():

@@ -37,11 +37,18 @@ class Plan:
         return {"lines": list(self.lines), "report": self.report.as_json()}
 
 
-def rewrite(module: GraphModule, *, fp8: bool = False) -> Plan:
-    """Put templates into a captured graph, in place.  fp8: the approximate tier (E2) as well."""
+def rewrite(module: GraphModule, *, fp8: bool = False, inline: bool = False) -> Plan:
+    """Put templates into a captured graph, in place.
+
+    fp8: the approximate tier (E2) as well. inline: leave the operators that references consist of,
+    where no kernel would run; the graph is only tidied.
+    """
     removed = tidy(module.graph)
     matches = find(module.graph)
     plan = Plan(tuple(draw(matches)), measure(module.graph, matches, removed))
+    if inline:
+        module.recompile()
+        return plan
     emit(module, matches)
     if fp8:
         plan.report.templates.update(to_fp8(module))

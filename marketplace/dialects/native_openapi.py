@@ -193,6 +193,15 @@ SCHEMAS: dict[str, Schema] = {
         ),
         usage=listed(ref("Usage")),
         checks=listed(ref("Check")),
+        plan={
+            "type": ["object", "null"],
+            "description": "What our own worker computed the run with, and how near to eager.",
+            "properties": {
+                "name": TEXT,
+                "exactness": {"enum": ["E0", "E1", "E2", "E3"]},
+                "means": TEXT,
+            },
+        },
         lines=listed(thing(unit=TEXT, quantity=TEXT, unit_price=TEXT, amount=TEXT)),
         cost=ref("Cost"),
         session=ref("Session"),

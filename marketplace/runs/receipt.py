@@ -20,6 +20,12 @@ from marketplace.money import Money
 from marketplace.runs import view
 from marketplace.runs.view import RUN_SQL, Row, as_json
 
+EXACTNESS = {
+    "E0": "the same bits",
+    "E1": "rounded otherwise",
+    "E2": "approximate",
+    "E3": "another model",
+}
 RECEIPT_SQL = RUN_SQL.format(where="WHERE r.id = %s AND r.team_id = %s")
 MONEY_SQL = """
 WITH asked AS (SELECT %s::uuid AS run_id)
@@ -47,7 +53,8 @@ SELECT json_build_object('entries', (
     SELECT coalesce(json_agg(json_build_object(
                'act', d.act, 'amount', d.amount, 'words', d.words, 'at', d.at) ORDER BY d.id), '[]')
       FROM runs_decision d
-     WHERE d.run_id = asked.run_id AND d.act IN ('charge', 'void')))::text
+     WHERE d.run_id = asked.run_id AND d.act IN ('charge', 'void')), 'plan', (
+    SELECT r.usage -> 'plan' FROM runs_run r WHERE r.id = asked.run_id))::text
   FROM asked
 """
 
@@ -62,9 +69,10 @@ def receipt(run_id: UUID, team_id: UUID) -> dict[str, Any]:
         return drawn(view.read(found[0]), orjson.loads(cursor.fetchone()[0]))
 
 
-def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def drawn(row: Row, money: dict[str, Any]) -> dict[str, Any]:
     """The receipt from a run's row and what MONEY_SQL says of it: the ledger entries of its charge
-    and refunds, the credits that its hold stands on, what was asked for and decided since."""
+    and refunds, the credits that its hold stands on, what was asked for and decided since, and
+    what our own worker computed it with."""
     entries = money["entries"]
     run = as_json(row)
     currency, cost = row["currency"] or "USD", run["cost"]
@@ -91,6 +99,7 @@ def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         },
         "usage": run["usage"],
         "checks": run["checks"],
+        "plan": computed(money["plan"]),
         "lines": charged_lines(row, run["usage"]),
         "cost": cost,
         "session": run["session"],
@@ -112,6 +121,15 @@ def drawn(row: Row, money: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "outputs": run["outputs"],
         "error": run["error"],
     }
+
+
+def computed(plan: Any) -> dict[str, str] | None:
+    """What computed a run and how near that is to eager; nothing where no worker of ours said."""
+    if not isinstance(plan, dict) or plan.get("exactness") not in EXACTNESS:
+        return None
+    exactness = str(plan["exactness"])
+    told = {"name": str(plan.get("name", ""))[:40], "exactness": exactness}
+    return told | {"means": EXACTNESS[exactness]}
 
 
 def spent(credit: dict[str, Any]) -> dict[str, Any]:

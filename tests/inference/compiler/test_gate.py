@@ -49,8 +49,8 @@ def test_a_plan_that_keeps_its_word_is_used() -> None:
 def test_a_wrong_plan_is_blocked_and_eager_serves(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def spoiled(module: GraphModule) -> Plan:
-        plan = rewrite(module)
+    def spoiled(module: GraphModule, **how: bool) -> Plan:
+        plan = rewrite(module, **how)
         (output,) = module.graph.find_nodes(op="output")
         with module.graph.inserting_before(output):
             wrong = module.graph.call_function(torch.mul, (output.args[0][0], 1.01))
@@ -70,8 +70,8 @@ def test_a_wrong_plan_is_blocked_and_eager_serves(
 
 
 def test_a_plan_that_cannot_run_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(module: GraphModule) -> Plan:
-        plan = rewrite(module)
+    def broken(module: GraphModule, **how: bool) -> Plan:
+        plan = rewrite(module, **how)
         call = next(one for one in module.graph.nodes if "kinora" in str(one.target))
         call.args = call.args[:1]
         module.recompile()

@@ -17,6 +17,7 @@ from marketplace.fleet.models import Residency, Worker
 from marketplace.metering.models import MeterEvent
 from marketplace.runs import sweep
 from marketplace.runs.models import Attempt, Progress, Run
+from marketplace.runs.receipt import receipt
 from partners import drawing
 from tests.conftest import Person
 from tests.marketplace.runs.conftest import WORKER_TOKEN
@@ -101,6 +102,24 @@ def test_a_delivered_picture_is_measured_and_its_seconds_charged(job: Job, web: 
     assert (str(event.reported), str(event.quantity)) == ("0.250000", "0.250000")
     assert event.measured is not None
     assert event.measured >= event.quantity
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"name": "templates", "exactness": "E1"},
+         {"name": "templates", "exactness": "E1", "means": "rounded otherwise"}),
+        ({"name": "templates", "exactness": "best"}, None),
+        ("fast", None),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_a_receipt_says_what_computed_the_run(
+    job: Job, ada: Person, web: Client, told: Any, shown: Any
+) -> None:
+    put(web, job["uploads"][0]["url"], PICTURE)
+    tell(web, "complete", completion(job, usage=USAGE | {"plan": told}))
+    assert receipt(run_of(job), ada.team.id)["plan"] == shown
 
 
 def test_completing_twice_gives_the_same_answer_and_charges_once(job: Job, web: Client) -> None:
