@@ -12,6 +12,8 @@ from inference.models.contract import Model
 REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
     "glyph": "inference.models.glyph.Glyph",
+    "ltx": "inference.models.ltx.LTX",
+    "sd3": "inference.models.sd3.StableDiffusion3",
     "sdxl": "inference.models.sdxl.StableDiffusionXL",
     "wan": "inference.models.wan.Wan",
 }

@@ -149,7 +149,9 @@ class Family(Generic[S]):
         self.parts, self.sizes, self.device, self.dtype = parts, sizes, device, dtype
         self.scheduler = parts["scheduler"]
         modules = [part for part in parts.values() if isinstance(part, nn.Module)]
-        weights = [weight for module in modules for weight in module.parameters()]
+        weights = [
+            weight for module in modules for weight in (*module.parameters(), *module.buffers())
+        ]
         self.bytes = sum(weight.numel() * weight.element_size() for weight in weights)
         self.settle()
 
@@ -180,9 +182,9 @@ class Family(Generic[S]):
         """Add what an input is where nobody says it."""
         return schema.defaults(self.sizes.inputs()) | {"count": 1} | inputs
 
-    def noise(self, seed: int, *shape: int) -> Tensor:
-        """Draw starting noise on the CPU in float32, so that every device starts alike."""
-        generator = torch.Generator("cpu").manual_seed(seed)
+    def noise(self, start: int | torch.Generator, *shape: int) -> Tensor:
+        """Draw noise on the CPU in float32, so that every device starts alike."""
+        generator = generator_of(start) if isinstance(start, int) else start
         return torch.randn(1, *shape, generator=generator).to(self.device)
 
     def seeds(self, inputs: Inputs) -> list[int]:
@@ -220,6 +222,11 @@ class Family(Generic[S]):
     def show(self, latent: Tensor) -> Image.Image:
         """Show the estimate of a clean latent.  (C, H, W) or (C, T, H, W)."""
         return preview.show(self.SPACE, latent)
+
+
+def generator_of(seed: int) -> torch.Generator:
+    """Begin a row of random numbers on the CPU."""
+    return torch.Generator("cpu").manual_seed(seed)
 
 
 def guided(answers: Sequence[Tensor], branches: int, scale: float) -> list[Tensor]:

@@ -17,9 +17,9 @@ from PIL import Image
 
 from inference import media
 from inference.models import find
-from inference.models.contract import Step, walk
+from inference.models.contract import Clip, Step, walk
 from inference.models.folder import Unsuitable
-from tests.inference.models import test_flux, test_sdxl, test_wan
+from tests.inference.models import test_flux, test_ltx, test_sd3, test_sdxl, test_wan
 from tests.inference.models.walking import latents, pictures, walked
 
 # diffusers' Euler scheduler hands a tensor to numpy in an old way.
@@ -39,6 +39,8 @@ class Case:
 
 CASES = [
     Case("flux", test_flux.pipeline, test_flux.INPUTS),
+    Case("ltx", test_ltx.pipeline, test_ltx.INPUTS),
+    Case("sd3", test_sd3.pipeline, test_sd3.INPUTS),
     Case("sdxl", test_sdxl.pipeline, test_sdxl.INPUTS, network="unet"),
     Case("wan", test_wan.pipeline, test_wan.INPUTS),
 ]
@@ -62,7 +64,11 @@ def copied(case: Case, saved: Any, tmp_path: Path) -> Path:
 
 
 def files(model: Any, inputs: Inputs) -> list[bytes]:
-    return [media.encode(drawn) for drawn in pictures(model, inputs)]
+    """Pictures as files; of clips the frames, which x264 writes another way where they are tiny."""
+    return [
+        drawn.frames.numpy().tobytes() if isinstance(drawn, Clip) else media.encode(drawn)
+        for drawn in pictures(model, inputs)
+    ]
 
 
 def test_the_same_seed_makes_the_same_bytes_whatever_the_count(case: Case, model: Any) -> None:

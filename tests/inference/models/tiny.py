@@ -63,9 +63,9 @@ def t5_config() -> dict[str, Any]:
             "num_heads": 4, "dropout_rate": 0.0}  # fmt: skip
 
 
-def t5_encoder() -> Any:
+def t5_encoder(width: int = WIDTH) -> Any:
     with seeded():
-        return T5EncoderModel(T5Config(**t5_config())).eval()
+        return T5EncoderModel(T5Config(**t5_config() | {"d_model": width})).eval()
 
 
 def stirred(module: Any, seed: int = 0) -> Any:
