@@ -42,6 +42,8 @@ EVENTS = {
 }
 PREFER = re.compile(r"wait(?:=([1-9]|[1-9][0-9]|60))?")
 LONGEST_WAIT = 60
+AFTER = re.compile(r"(?:([0-9]{1,2})h)?(?:([0-9]{1,4})m)?(?:([0-9]{1,5})s?)?")
+SHORTEST, LONGEST = 5, 24 * 3600  # seconds until a prediction is cancelled
 PAGE = 100
 SLACK = timedelta(hours=1)  # between the clock that a run's id has and the database's, at most
 BETWEEN = (("created_after", "first", -SLACK), ("created_before", "end", SLACK))
@@ -92,12 +94,9 @@ async def predicted(desk: Desk, request: Request, said: Row, model: str) -> Repl
     arguments = said.get("input")
     if not isinstance(arguments, dict):
         raise errors.InvalidInput("input must be an object.", param="input")
-    if "cancel-after" in request.headers:
-        raise errors.InvalidInput(
-            "Cancel-After is not supported; cancel the prediction itself.", param="Cancel-After"
-        )
     wait = patience(request.headers.get("prefer"))
-    wish = Wish(model, arguments, webhooks=told_to(said), waits=wait > 0)
+    deadline = cancel_at(request.headers.get("cancel-after"))
+    wish = Wish(model, arguments, webhooks=told_to(said), waits=wait > 0, cancel_at=deadline)
     admitted = await start(desk, request, wish)
     row = admitted.row
     if wait and row["state"] not in TERMINAL:
@@ -139,6 +138,21 @@ def patience(prefer: str | None) -> int:
     return int(asked[1] or LONGEST_WAIT)
 
 
+def cancel_at(after: str | None) -> datetime | None:
+    """When to cancel what has not ended by then. Raises InvalidInput."""
+    if after is None:
+        return None
+    asked = AFTER.fullmatch(after.strip())
+    hours, minutes, seconds = (int(part or 0) for part in asked.groups()) if asked else (0, 0, 0)
+    span = hours * 3600 + minutes * 60 + seconds
+    if not SHORTEST <= span <= LONGEST:
+        raise errors.InvalidInput(
+            "Cancel-After must be a time from 5s to 24h, such as 30s, 5m or 1h30m.",
+            param="Cancel-After",
+        )
+    return datetime.now(UTC) + timedelta(seconds=span)
+
+
 # ── a prediction ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -146,7 +160,7 @@ def prediction(row: Row) -> dict[str, Any]:
     """The prediction object. `output` is a list of addresses for pictures, one for a clip."""
     run = as_json(row)
     gone = bool(run["outputs"]) and not any(o["url"] for o in run["outputs"])
-    return {
+    found = {
         "id": run["id"],
         "model": run["model"],
         "version": catalog.version_id(run["model"], run["release"]),
@@ -163,6 +177,7 @@ def prediction(row: Row) -> dict[str, Any]:
         "source": "web" if row.get("by_hand") else "api",
         "urls": urls(UUID(row["id"]), run["id"]),
     }
+    return found | {"deadline": row["cancel_at"]} if row.get("cancel_at") else found
 
 
 def urls(run_id: UUID, public_id: str) -> dict[str, str]:

@@ -24,7 +24,8 @@ class Wish:
     """model: `lab/model` or `lab/model@version`; arguments: in the client's words.
 
     user: the end user that the body names, where the client has a field for one. webhooks: of
-    `webhooks.targets.target`. waits, priority, start_by, most_attempts: as of an Admission.
+    `webhooks.targets.target`. waits, priority, start_by, cancel_at, most_attempts: as of an
+    Admission.
     kept: of `media.lifetime`, where the client shortens the clocks.
     """
 
@@ -35,6 +36,7 @@ class Wish:
     waits: bool = False
     priority: int = 0
     start_by: datetime | None = None
+    cancel_at: datetime | None = None
     most_attempts: int | None = None
     kept: Lifetime | None = None
 
@@ -67,6 +69,7 @@ async def start(
         waits=wish.waits,
         priority=wish.priority,
         start_by=wish.start_by,
+        cancel_at=wish.cancel_at,
         most_attempts=wish.most_attempts,
     )
     try:

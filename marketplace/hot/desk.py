@@ -274,6 +274,7 @@ def fresh_row(admission: Admission, item: Row, answer: Answer) -> Row:
         "inputs": admission.inputs,
         "files": admission.files,
         "by_hand": admission.key_id is None,
+        "cancel_at": admission.cancel_at,
         "project": admission.attribution.project,
         "end_user": admission.attribution.end_user,
         "created_at": answer.admitted_at,

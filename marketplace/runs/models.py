@@ -67,6 +67,7 @@ class Run(models.Model):
     forget_at = models.DateTimeField(null=True, help_text="then what was asked for is forgotten")
     webhooks = models.JSONField(default=list, help_text="of webhooks.targets.target")
     start_by = models.DateTimeField(null=True, help_text="else it ends, at no cost")
+    cancel_at = models.DateTimeField(null=True, help_text="then it is cancelled, begun or not")
     most_attempts = models.SmallIntegerField(null=True, help_text="fewer than the settings'")
     ticket = models.JSONField(null=True, help_text="the partner's receipt of the job")
     cancel_requested_at = models.DateTimeField(null=True)
@@ -115,6 +116,11 @@ class Run(models.Model):
                 fields=["start_by"],
                 condition=Q(state="queued", start_by__isnull=False),
                 name="run_to_start",
+            ),
+            models.Index(
+                fields=["cancel_at"],
+                condition=Q(state__in=["queued", "running"], cancel_at__isnull=False),
+                name="run_to_cancel",
             ),
             models.Index(fields=["lease_until"], condition=Q(state="running"), name="run_leased"),
             models.Index(fields=["team", "-id"], name="run_by_team"),

@@ -44,7 +44,8 @@ class Admission:
     """A run that only the database has still to agree to. quoted: nano-units, held whole.
 
     waits: whether its caller stays for the end. priority: 0, or less to come after others.
-    start_by: a run that has not begun by then ends at no cost. most_attempts: None for ours.
+    start_by: a run that has not begun by then ends at no cost. cancel_at: one that has not ended by
+    then is cancelled. most_attempts: None for ours.
     brought: files that `bring` has still to keep; then files: place → id. asked: the body, for its
     digest. kept: the clocks, where the request shortens them. slice: of `quoted`, what is held at
     first; None for all. route: more to be said of where it goes.
@@ -67,6 +68,7 @@ class Admission:
     waits: bool = False
     priority: int = 0
     start_by: datetime | None = None
+    cancel_at: datetime | None = None
     most_attempts: int | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
     slice: int | None = None
@@ -195,6 +197,7 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "queue": offer.queue,
         "priority": admission.priority,
         "start_by": admission.start_by,
+        "cancel_at": admission.cancel_at,
         "most_attempts": admission.most_attempts,
         "route": {"supplier": offer.adapter, "reason": "waiting", **admission.route},
         "webhooks": admission.webhooks,

@@ -2,7 +2,7 @@
 --
 -- items: [{run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
 --          inputs_digest (hex), idempotency_key, project, end_user, quoted, amount, currency, queue,
---          priority, start_by, most_attempts, route, webhooks, files, media_seconds,
+--          priority, start_by, cancel_at, most_attempts, route, webhooks, files, media_seconds,
 --          record_seconds, model (`lab/model`), waits}].
 -- Gives per item, by its place from 1: `ok`, `replayed` (same idempotency key and body, the first
 -- run's id), `idempotency_conflict`, `insufficient_balance` (what is available), `key_revoked`,
@@ -24,21 +24,22 @@ BEGIN
             (run_id uuid, team_id uuid, key_id uuid, user_id bigint, release_id bigint,
              price_id bigint, quote_id uuid, inputs jsonb, inputs_digest text,
              idempotency_key text, project text, end_user text, queue text, priority smallint,
-             route jsonb, webhooks jsonb, start_by timestamptz, most_attempts smallint,
-             files jsonb, media_seconds int, record_seconds int)) WITH ORDINALITY
+             route jsonb, webhooks jsonb, start_by timestamptz, cancel_at timestamptz,
+             most_attempts smallint, files jsonb, media_seconds int, record_seconds int)) WITH ORDINALITY
             AS w(run_id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
                  inputs_digest, idempotency_key, project, end_user, queue, priority, route,
-                 webhooks, start_by, most_attempts, files, media_seconds, record_seconds, place)
+                 webhooks, start_by, cancel_at, most_attempts, files, media_seconds,
+                 record_seconds, place)
     ), entered_rows AS (
         INSERT INTO runs_run (id, team_id, key_id, user_id, release_id, price_id, quote_id, inputs,
                               inputs_digest, idempotency_key, project, end_user, state, queue,
-                              priority, route, attempt, worker, webhooks, start_by,
+                              priority, route, attempt, worker, webhooks, start_by, cancel_at,
                               most_attempts, files, media_seconds, forget_at, created_at)
         SELECT w.run_id, w.team_id, w.key_id, w.user_id, w.release_id, w.price_id, w.quote_id,
                w.inputs, decode(w.inputs_digest, 'hex'), w.idempotency_key,
                coalesce(w.project, ''), coalesce(w.end_user, ''), 'queued', w.queue, w.priority,
-               w.route, 0, '', coalesce(w.webhooks, '[]'), w.start_by, w.most_attempts,
-               coalesce(w.files, '{}'), w.media_seconds,
+               w.route, 0, '', coalesce(w.webhooks, '[]'), w.start_by, w.cancel_at,
+               w.most_attempts, coalesce(w.files, '{}'), w.media_seconds,
                now() + make_interval(secs => w.record_seconds), now()
           FROM wanted w
           JOIN accounts_team t ON t.id = w.team_id AND t.status = 'active'

@@ -29,6 +29,11 @@ UNSENT_SQL = """
          ORDER BY id LIMIT 5000 FOR UPDATE SKIP LOCKED)
     RETURNING key"""
 LATE_SQL = "SELECT run_id FROM end_late_runs(500)"
+ENDS_SQL = """
+    SELECT id, team_id FROM runs_run
+     WHERE state IN ('queued', 'running') AND cancel_at < now() AND cancel_requested_at IS NULL
+     ORDER BY cancel_at LIMIT 500"""
+CANCEL_SQL = "SELECT state FROM cancel_run(%s, %s)"
 WAITING_SQL = """
     SELECT queue, count(*) AS runs FROM runs_run
      WHERE state = 'queued' AND created_at < now() - interval '5 s' GROUP BY queue"""
@@ -64,6 +69,14 @@ def lapsed_leases() -> int:
 def late_starts() -> int:
     """End runs that did not begin in the time their callers gave them."""
     return len(rows((LATE_SQL, [])))
+
+
+def late_ends() -> int:
+    """Cancel runs that have not ended in the time their callers gave them."""
+    found = rows((ENDS_SQL, []))
+    for row in found:
+        rows((CANCEL_SQL, [row["id"], row["team_id"]]))
+    return len(found)
 
 
 def unsent_hints(older_than: str = "2 s") -> int:
@@ -132,6 +145,7 @@ def forgotten_files() -> int:
 OFTEN: dict[str, Callable[[], int]] = {
     "lapsed leases": lapsed_leases,
     "late starts": late_starts,
+    "late ends": late_ends,
     "unsent hints": unsent_hints,
     "long-waiting runs": long_waiting,
     "finished runs delivered": deliver,

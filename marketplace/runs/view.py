@@ -32,7 +32,7 @@ SELECT row_to_json(v)::text FROM (
            extract(epoch FROM coalesce(r.finished_at, now()) - r.started_at)::float8
                AS running_seconds,
            r.key_id IS NULL AS by_hand, r.project, r.end_user, r.attempt, r.route,
-           r.queue, r.worker, r.error, r.checks, r.cancel_requested_at, r.webhooks,
+           r.queue, r.worker, r.error, r.checks, r.cancel_requested_at, r.cancel_at, r.webhooks,
            h.state AS hold_state, h.currency, h.quoted, h.amount AS held, h.captured,
            h.available_before, p.version AS price_version, p.lines AS price_lines,
            p.segment AS price_segment, p.digest AS price_digest,

@@ -1,6 +1,6 @@
 """Replicate's words on the wire, where its clients have no verb for them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -12,8 +12,12 @@ from marketplace.accounts.models import ApiKey
 from marketplace.catalog.models import Example, Release
 from marketplace.dialects.replicate import PAGE
 from marketplace.dialects.replicate_showcase import part
+from marketplace.ledger.check import check
+from marketplace.ledger.models import Hold
+from marketplace.runs import sweep
 from marketplace.runs.models import Run
 from tests.conftest import Person
+from tests.marketplace import worker
 from tests.marketplace.dialects.test_vocabulary import GLYPH
 from tests.marketplace.web import Answer, Client
 
@@ -220,3 +224,59 @@ def test_nothing_is_trained_here(replicate: Replicate, still: Release) -> None:
     assert refused.json["detail"].startswith("Kinora trains no models for others")
     changed = replicate.call("PATCH", "/models/rehearsal/still", {"description": "mine"})
     assert changed.status == 403
+
+
+# ── a time to end ─────────────────────────────────────────────────────────────────────────────
+
+
+def cancelling_after(replicate: Replicate, said: str) -> Answer:
+    headers = {"Cancel-After": said, "Prefer": "respond-async"}
+    path = "/replicate/v1/models/rehearsal/still/predictions"
+    return replicate.web.call("POST", path, WISH, key=replicate.key, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("30s", 30), ("90", 90), ("5m", 300), ("1h30m45s", 5445), ("24h", 86_400), ("5s", 5)],
+)
+def test_a_prediction_has_the_deadline_that_it_is_given(
+    replicate: Replicate, still: Release, said: str, seconds: int
+) -> None:
+    made = cancelling_after(replicate, said).json
+    deadline = Run.objects.get().cancel_at
+    assert deadline
+    assert 0 <= seconds - (deadline - timezone.now()).total_seconds() < 60
+    assert datetime.fromisoformat(made["deadline"]) == deadline
+    told = replicate.get(f"/predictions/{made['id']}").json["deadline"]
+    assert datetime.fromisoformat(told) == deadline
+    assert sweep.late_ends() == 0
+
+
+@pytest.mark.parametrize("said", ["4s", "24h1s", "soon", "", "-5", "1d", "5s5m", "1e3"])
+def test_a_deadline_that_is_none_is_refused(
+    replicate: Replicate, still: Release, said: str
+) -> None:
+    answer = cancelling_after(replicate, said)
+    fault = answer.json["invalid_fields"][0]
+    assert (answer.status, fault["field"]) == (422, "Cancel-After")
+    assert not Run.objects.exists()
+
+
+def test_what_has_not_ended_by_its_deadline_is_cancelled_once(
+    replicate: Replicate, still: Release, ada: Person
+) -> None:
+    running, waiting, without = (
+        cancelling_after(replicate, "5m").json["id"],
+        cancelling_after(replicate, "5m").json["id"],
+        replicate.predict(),
+    )
+    run_id, _ = worker.claim()
+    assert ids.public("run", run_id) == running
+    Run.objects.exclude(cancel_at=None).update(cancel_at="2020-01-01T00:00:00Z")
+    assert sweep.late_ends() == 2
+    assert sweep.late_ends() == 0
+    told = {one: replicate.get(f"/predictions/{one}").json["status"] for one in (waiting, without)}
+    assert told == {waiting: "canceled", without: "starting"}
+    assert Run.objects.get(id=run_id).cancel_requested_at
+    assert Hold.objects.get(run_id=ids.private("run", waiting)).state == "voided"
+    assert check() == []
