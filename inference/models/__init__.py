@@ -13,6 +13,7 @@ REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
     "glyph": "inference.models.glyph.Glyph",
     "ltx": "inference.models.ltx.LTX",
+    "qwen": "inference.models.qwen.QwenImage",
     "sd3": "inference.models.sd3.StableDiffusion3",
     "sdxl": "inference.models.sdxl.StableDiffusionXL",
     "wan": "inference.models.wan.Wan",

@@ -19,7 +19,7 @@ from inference import media
 from inference.models import find
 from inference.models.contract import Clip, Step, walk
 from inference.models.folder import Unsuitable
-from tests.inference.models import test_flux, test_ltx, test_sd3, test_sdxl, test_wan
+from tests.inference.models import test_flux, test_ltx, test_qwen, test_sd3, test_sdxl, test_wan
 from tests.inference.models.walking import latents, pictures, walked
 
 # diffusers' Euler scheduler hands a tensor to numpy in an old way.
@@ -40,6 +40,7 @@ class Case:
 CASES = [
     Case("flux", test_flux.pipeline, test_flux.INPUTS),
     Case("ltx", test_ltx.pipeline, test_ltx.INPUTS),
+    Case("qwen", test_qwen.pipeline, test_qwen.INPUTS),
     Case("sd3", test_sd3.pipeline, test_sd3.INPUTS),
     Case("sdxl", test_sdxl.pipeline, test_sdxl.INPUTS, network="unet"),
     Case("wan", test_wan.pipeline, test_wan.INPUTS),

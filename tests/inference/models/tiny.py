@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from tokenizers import pre_tokenizers
 from transformers import (
     CLIPImageProcessor,
     CLIPTextConfig,
@@ -16,6 +17,12 @@ from transformers import (
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
+    LlamaConfig,
+    LlamaModel,
+    LlamaTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -99,3 +106,42 @@ def picture(width: int, height: int) -> Image.Image:
     """A picture of noise."""
     levels = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(3))
     return Image.fromarray(levels.to(torch.uint8).numpy())
+
+
+def qwen_tokenizer() -> Any:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {letter: place for place, letter in enumerate(["<|endoftext|>", *letters])}
+    return Qwen2Tokenizer(vocab=vocab, merges=[])
+
+
+def qwen_encoder() -> Any:
+    text = {
+        "vocab_size": 300, "hidden_size": WIDTH, "intermediate_size": 37, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 2048,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3],
+                            "rope_theta": 1e6},
+    }  # fmt: skip
+    eye = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2,
+           "out_hidden_size": WIDTH, "fullatt_block_indexes": [0]}  # fmt: skip
+    with seeded():
+        config = Qwen2_5_VLConfig(text_config=text, vision_config=eye)
+        return Qwen2_5_VLForConditionalGeneration(config).eval()
+
+
+def llama_tokenizer() -> Any:
+    letters = [f"<0x{byte:02X}>" for byte in range(256)]
+    names = ["<unk>", "<s>", "</s>", "▁", *letters, *LETTERS]
+    return LlamaTokenizer(
+        vocab={name: place for place, name in enumerate(names)}, merges=[],
+        pad_token="</s>", padding_side="right",
+    )  # fmt: skip
+
+
+def llama_encoder() -> Any:
+    config = LlamaConfig(
+        vocab_size=512, hidden_size=WIDTH, intermediate_size=37, num_hidden_layers=3,
+        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024,
+        bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    with seeded():
+        return LlamaModel(config).eval()
