@@ -12,6 +12,7 @@ from inference.models.contract import Model
 REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
     "glyph": "inference.models.glyph.Glyph",
+    "hunyuan": "inference.models.hunyuan.HunyuanVideo",
     "ltx": "inference.models.ltx.LTX",
     "qwen": "inference.models.qwen.QwenImage",
     "sd3": "inference.models.sd3.StableDiffusion3",

@@ -19,7 +19,15 @@ from inference import media
 from inference.models import find
 from inference.models.contract import Clip, Step, walk
 from inference.models.folder import Unsuitable
-from tests.inference.models import test_flux, test_ltx, test_qwen, test_sd3, test_sdxl, test_wan
+from tests.inference.models import (
+    test_flux,
+    test_hunyuan,
+    test_ltx,
+    test_qwen,
+    test_sd3,
+    test_sdxl,
+    test_wan,
+)
 from tests.inference.models.walking import latents, pictures, walked
 
 # diffusers' Euler scheduler hands a tensor to numpy in an old way.
@@ -39,6 +47,7 @@ class Case:
 
 CASES = [
     Case("flux", test_flux.pipeline, test_flux.INPUTS),
+    Case("hunyuan", test_hunyuan.pipeline, test_hunyuan.INPUTS),
     Case("ltx", test_ltx.pipeline, test_ltx.INPUTS),
     Case("qwen", test_qwen.pipeline, test_qwen.INPUTS),
     Case("sd3", test_sd3.pipeline, test_sd3.INPUTS),

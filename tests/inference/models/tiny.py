@@ -50,11 +50,11 @@ def clip_tokenizer(words: int = 16) -> Any:
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=words)
 
 
-def clip_encoder(*, projected: bool = False) -> Any:
+def clip_encoder(*, projected: bool = False, words: int = 16) -> Any:
     config = CLIPTextConfig(
         vocab_size=100, hidden_size=WIDTH, intermediate_size=37, projection_dim=WIDTH,
         num_attention_heads=4, num_hidden_layers=2, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-        max_position_embeddings=16,
+        max_position_embeddings=words,
     )  # fmt: skip
     with seeded():
         return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
