@@ -1,16 +1,23 @@
-"""Celery application of a GPU worker: a hint wakes the runner.
+"""A GPU worker: it claims runs from a control plane, woken by a broker's hints or by the clock.
 
-    celery -A inference.worker worker -P threads -c 1 -Q cpu.std --without-gossip --without-mingle
+    python -m inference.worker --control-plane https://… --token … --queue gpu.std
 
-A message only says that there is work in a queue; the run is claimed from the control plane. The
-task blocks while this worker is busy, so that further hints go to workers that are not; the one
-that it has already fetched is made up for by the others' polls. `worker_disable_prefetch` would
-avoid that, but it naps for up to a second after each task.
+Without a broker it asks every few seconds; with one it is the Celery application of this file, and
+a message only says that there is work in a queue. The task blocks while this worker is busy, so
+that further hints go to workers that are not; the one that it has already fetched is made up for
+by the others' polls. `worker_disable_prefetch` would avoid that, but it naps for up to a second
+after each task.
 """
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
@@ -18,6 +25,7 @@ from celery.signals import worker_init, worker_shutdown, worker_shutting_down
 
 from inference.runner import Runner, Settings
 
+log = logging.getLogger("inference.worker")
 STOP_SECONDS = 4.8
 
 app = Celery("inference", broker=os.environ.get("KINORA_BROKER_URL", "redis://127.0.0.1:6379/0"))
@@ -67,3 +75,80 @@ def hint(queue: str) -> None:
     """Claim and run until the queue is empty."""
     for runner in runners:
         runner.wake()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line; what is left out comes from the environment."""
+    described, _, _ = (__doc__ or "").partition("Without a broker")
+    made = argparse.ArgumentParser(prog="python -m inference.worker", description=described)
+    told = os.environ.get
+    made.add_argument("--control-plane", metavar="URL", default=told("KINORA_CONTROL_URL"))
+    made.add_argument(
+        "--token", default=told("KINORA_WORKER_TOKEN"),
+        help="as `manage.py worker` shows it; better in KINORA_WORKER_TOKEN, which `ps` hides",
+    )  # fmt: skip
+    made.add_argument("--name", default=told("KINORA_WORKER_NAME") or socket.gethostname())
+    made.add_argument("--queue", default=told("KINORA_WORKER_QUEUE") or "gpu.std")
+    made.add_argument(
+        "--preload", default=told("KINORA_WORKER_PRELOAD", ""), metavar="SLUGS",
+        help="models to load before the first claim, by commas",
+    )  # fmt: skip
+    made.add_argument(
+        "--weights", default=told("KINORA_WEIGHTS"), metavar="FOLDERS",
+        help="folders of adopted models, by colons",
+    )  # fmt: skip
+    made.add_argument(
+        "--plan", choices=("auto", "eager", "templates", "fp8"),
+        default=told("KINORA_WORKER_PLAN") or "auto", help="what networks run on",
+    )  # fmt: skip
+    made.add_argument("--poll", type=float, default=2.0, metavar="SECONDS", help="without a broker")
+    made.add_argument("--broker", default=told("KINORA_BROKER_URL"), metavar="URL")
+    return made
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until told to stop; with a broker this process becomes Celery's."""
+    described = parser()
+    told = described.parse_args(arguments)
+    if not told.control_plane or not told.token:
+        described.error("a worker needs --control-plane and --token")
+    if not told.control_plane.startswith(("http://", "https://")):
+        described.error(f"--control-plane is not an HTTP address: {told.control_plane}")
+    os.environ.update(environment(told))
+    if told.broker:
+        options = ["-P", "threads", "-c", "1", "--without-gossip", "--without-mingle", "-l", "INFO"]
+        celery = [sys.executable, "-m", "celery", "-A", "inference.worker", "worker"]
+        os.execv(sys.executable, [*celery, "-Q", told.queue, *options])  # noqa: S606 - no shell
+    poll(Settings.from_environment())
+
+
+def environment(told: argparse.Namespace) -> dict[str, str]:
+    """Say in variables what the command line said, for this process and its child."""
+    said = {
+        "KINORA_CONTROL_URL": told.control_plane,
+        "KINORA_WORKER_TOKEN": told.token,
+        "KINORA_WORKER_NAME": told.name,
+        "KINORA_WORKER_QUEUE": told.queue,
+        "KINORA_WORKER_PRELOAD": told.preload,
+        "KINORA_WORKER_PLAN": told.plan,
+        "KINORA_WORKER_POLL_SECONDS": str(told.poll),
+        "KINORA_WEIGHTS": told.weights,
+        "KINORA_BROKER_URL": told.broker,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def poll(settings: Settings) -> None:
+    """Claim every few seconds until a signal says to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    runner = Runner(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: runner.stop())
+    log.info("%s serves %s of %s", settings.name, settings.queue, settings.url)
+    runner.start()
+    while runner.thread.is_alive():
+        runner.join(0.25)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

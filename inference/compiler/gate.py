@@ -50,7 +50,9 @@ class Gate:
         if self.chosen is None:
             self.verdict = self.judge(args)
             self.chosen = self.ours if self.verdict.used else self.eager
-            if not self.verdict.used:
+            if self.verdict.used:
+                log.info("a plan is used: %s, %s", self.exactness, self.plan.report.templates)
+            else:
                 log.warning("a plan is not used, eager runs: %s", self.verdict.reason)
         return self.chosen(*args)
 

