@@ -18,7 +18,7 @@ from tests.journeys.clients.test_fal_python import GLYPH, SMALL, calling, redire
 from tests.running import Stack
 
 SESSIONS = """
-SELECT r.state, r.outcome, h.state, h.captured, h.amount, u.quantity::float8,
+SELECT r.state, r.outcome, h.state, h.captured, h.amount, u.quantity,
        (SELECT count(*) FROM ledger_transfer t WHERE t.run_id = r.id AND t.kind = 'charge')
   FROM runs_run r JOIN ledger_hold h ON h.run_id = r.id
   JOIN metering_price p ON p.id = r.price_id AND p.segment = 'session'

@@ -1,5 +1,7 @@
 """Sessions that are one run: what they cost, what ends them, and that it is captured once."""
 
+from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import msgpack
@@ -65,7 +67,7 @@ def paid(run: Run) -> int:
     """What it captured: once, for its seconds by the database's clock, never more than was held."""
     hold, session = Hold.objects.get(run_id=run.id), Session.objects.get(run=run)
     lasted = (session.closed_at or session.seen_at) - session.opened_at
-    exact = round(lasted.total_seconds() * PRICE)
+    exact = round(Fraction(lasted // timedelta(microseconds=1), 1_000_000) * PRICE)
     assert charge(run.id) == ("captured", min(exact, hold.amount))
     assert Transfer.objects.filter(run_id=run.id, kind="charge").count() == 1
     [event] = MeterEvent.objects.filter(run_id=run.id)
