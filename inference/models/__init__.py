@@ -11,6 +11,7 @@ from inference.models.contract import Model
 
 REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
+    "flux2": "inference.models.flux2.Flux2",
     "glyph": "inference.models.glyph.Glyph",
     "hunyuan": "inference.models.hunyuan.HunyuanVideo",
     "ltx": "inference.models.ltx.LTX",

@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 
-from inference import loading
-
 Module = Any  # diffusers and transformers ship no usable types
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 TOKENIZER = "tokenizer.json"
@@ -34,25 +32,19 @@ class Part:
     wide: kept in float32 on every device. needed: a folder may lack it where this is False.
     """
 
-    kinds: str  # "library.Class", or more of them with spaces between
+    kinds: str  # "library.Class", or more of them; "Name=library.Class" loads another than named
     wide: bool = False
     needed: bool = True
 
     @property
-    def names(self) -> list[str]:
-        """The classes' own names."""
-        return [kind.rpartition(".")[2] for kind in self.kinds.split()]
+    def known(self) -> dict[str, str]:
+        """What is loaded for each name that a folder may say."""
+        pairs = [kind.rpartition("=") for kind in self.kinds.split()]
+        return {name or kind.rpartition(".")[2]: kind for name, _, kind in pairs}
 
-    def accepts(self, name: str) -> bool:
-        """Tell whether it may be the class of that name; tokenizers have a Fast name too."""
-        return name in self.names or name.removesuffix("Fast") in self.names
-
-    def find(self, name: str) -> Module:
-        """Import the class that goes by that name in a folder."""
-        kinds = dict(zip(self.names, self.kinds.split(), strict=True))
-        kind = kinds.get(name) or kinds[name.removesuffix("Fast")]
-        library, _, own = kind.partition(".")
-        return getattr(importlib.import_module(library), own)
+    def loads(self, name: str) -> str | None:
+        """Say which class is loaded where a folder says `name`; tokenizers have a Fast name too."""
+        return self.known.get(name) or self.known.get(name.removesuffix("Fast"))
 
 
 Parts = Mapping[str, Part]
@@ -98,7 +90,7 @@ def complaints(folder: Path, parts: Parts) -> list[str]:
         if name in held:
             found += complaints_of(folder / name, part, held[name])
         elif part.needed:
-            found.append(f"{name} is missing: model_index.json names no {' or '.join(part.names)}")
+            found.append(f"{name} is missing: model_index.json names no {' or '.join(part.known)}")
     return found
 
 
@@ -115,17 +107,16 @@ def own_code(folder: Path) -> list[str]:
     return [f"{told}; code from a model's folder is never run" for told in scripts + maps + custom]
 
 
-def complaints_of(place: Path, part: Part, kind: str) -> list[str]:
+def complaints_of(place: Path, part: Part, name: str) -> list[str]:
     """Say what is wrong with one part."""
-    if not part.accepts(kind):
-        return [f"{place.name} is a {kind}, not a {' or '.join(part.names)}"]
+    kind = part.loads(name)
+    if kind is None:
+        return [f"{place.name} is a {name}, not a {' or '.join(part.known)}"]
     if not place.is_dir():
         return [f"{place.name} is missing: there is no folder {place}"]
-    if "Processor" in kind:
-        return []
     if "Tokenizer" in kind:
         return [] if (place / TOKENIZER).is_file() else [f"{place.name} holds no {TOKENIZER}"]
-    return [] if "Scheduler" in kind else missing_weights(place)
+    return [] if any(word in kind for word in WEIGHTLESS) else missing_weights(place)
 
 
 def missing_weights(place: Path) -> list[str]:
@@ -160,17 +151,18 @@ def read(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> dict[st
     }
 
 
-def part_of(place: Path, part: Part, kind: str, device: str, dtype: torch.dtype) -> Module:
+def part_of(place: Path, part: Part, name: str, device: str, dtype: torch.dtype) -> Module:
     """Load one part from its folder."""
-    wanted = part.find(kind)
+    kind = part.loads(name)
+    if kind is None:
+        raise Unsuitable(f"{place.name} is a {name}")
+    library, _, own = kind.partition(".")
+    wanted = getattr(importlib.import_module(library), own)
     if any(word in kind for word in WEIGHTLESS):
         return wanted.from_pretrained(place, local_files_only=True)
-    chosen = torch.float32 if part.wide else dtype
-    # On a CPU a weight's address chooses kernels: there it stays where diffusers puts it.
-    if device != "cpu" and wanted.__module__.startswith("diffusers"):
-        return loading.module(wanted, place, device, chosen)
     # transformers calls `dtype` what diffusers calls `torch_dtype`
-    word = "torch_dtype" if wanted.__module__.startswith("diffusers") else "dtype"
+    word = "torch_dtype" if library == "diffusers" else "dtype"
+    chosen = torch.float32 if part.wide else dtype
     module = wanted.from_pretrained(
         place, use_safetensors=True, local_files_only=True, **{word: chosen}
     )

@@ -21,6 +21,7 @@ from inference.models.contract import Clip, Step, walk
 from inference.models.folder import Unsuitable
 from tests.inference.models import (
     test_flux,
+    test_flux2,
     test_hunyuan,
     test_ltx,
     test_qwen,
@@ -47,6 +48,7 @@ class Case:
 
 CASES = [
     Case("flux", test_flux.pipeline, test_flux.INPUTS),
+    Case("flux2", test_flux2.klein, test_flux2.INPUTS),
     Case("hunyuan", test_hunyuan.pipeline, test_hunyuan.INPUTS),
     Case("ltx", test_ltx.pipeline, test_ltx.INPUTS),
     Case("qwen", test_qwen.pipeline, test_qwen.INPUTS),

@@ -20,9 +20,13 @@ from transformers import (
     LlamaConfig,
     LlamaModel,
     LlamaTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -145,3 +149,39 @@ def llama_encoder() -> Any:
     )  # fmt: skip
     with seeded():
         return LlamaModel(config).eval()
+
+
+MISTRAL_TEMPLATE = (
+    "{% for message in messages %}[{{ message['role'] }}]"
+    "{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}"
+)
+QWEN_TEMPLATE = (
+    "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+DEEP = {
+    "vocab_size": 300, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 31,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
+    "max_position_embeddings": 1024,
+}  # fmt: skip
+
+
+def qwen3_encoder() -> Any:
+    with seeded():
+        return Qwen3ForCausalLM(Qwen3Config(**DEEP)).eval()
+
+
+def chatting(tokenizer: Any, template: str) -> Any:
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def mistral_encoder() -> Any:
+    eye = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+           "num_attention_heads": 2, "image_size": 16, "patch_size": 8, "head_dim": 8}  # fmt: skip
+    config = Mistral3Config(
+        text_config=DEEP | {"model_type": "mistral"},
+        vision_config=eye | {"model_type": "pixtral"}, image_token_index=10,
+    )  # fmt: skip
+    with seeded():
+        return Mistral3ForConditionalGeneration(config).eval()
