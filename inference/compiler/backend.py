@@ -97,24 +97,26 @@ def accelerate(
     *,
     whole: bool = False,
     inline: bool = False,
+    strict: bool = True,
 ) -> Compiler:
     """Compile the repeated blocks of a model in place.  → the compiler, with its plans to come.
 
     Blocks are those that the class declares (`_repeated_blocks`), else those of the lists that
     hold most parameters. Compilation itself happens at the first forward. Plans are E0 or E1;
-    `allow` of E2 asks for products in fp8. whole: the model is one graph. Raises ValueError.
+    `allow` of E2 asks for products in fp8. whole: the model is one graph. strict: what
+    cannot be one graph raises, rather than being several. Raises ValueError.
     """
     torch._dynamo.config.specialize_float = True  # an epsilon is a constant, never an input
     compiler = Compiler(allow, inline=inline)
     names = repeated(model)
     if whole:
-        model.compile(backend=compiler, fullgraph=True)
+        model.compile(backend=compiler, fullgraph=strict)
         return compiler
     if not names:
         raise ValueError(f"{type(model).__name__} has no repeated blocks to compile")
     for module in model.modules():
         if type(module).__name__ in names:
-            module.compile(backend=compiler, fullgraph=True, dynamic=True)
+            module.compile(backend=compiler, fullgraph=strict, dynamic=True)
     return compiler
 
 

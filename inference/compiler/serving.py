@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import torch
 from torch import nn
 
 from inference.compiler.backend import Compiler, accelerate
 from inference.kernels import Exactness
 from inference.wire import Plan
 
+GRAPHS = 64  # of one class of blocks: batches, words and adapters come in few forms
 CHOICES = ("auto", "eager", "templates", "fp8")
 
 
@@ -39,8 +41,12 @@ def serve(model: Any, device: str) -> list[Compiler]:
     if how == "eager":
         return []
     allow, cpu = Exactness.E2 if how == "fp8" else Exactness.E1, device == "cpu"
-    inline = cpu and how != "fp8"
-    return [accelerate(one, allow, whole=cpu, inline=inline) for one in networks(model)]
+    if cpu and how != "fp8":
+        return [accelerate(one, allow, whole=True, inline=True) for one in networks(model)]
+    # What dynamo cannot follow runs as it is: a run must not fail for want of speed.
+    torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.recompile_limit = GRAPHS
+    return [accelerate(one, allow, strict=False) for one in networks(model)]
 
 
 def networks(model: Any) -> list[nn.Module]:
