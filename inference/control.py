@@ -91,9 +91,17 @@ class Control:
             raise Unreachable("the answer is not JSON") from error
         return found if isinstance(found, dict) else {}
 
-    def claim(self, worker: str, queue: str, resident: list[str]) -> Job | None:
-        """Ask for one run; None if there is none."""
-        body = {"worker": worker, "queue": queue, "resident": resident, "limit": 1}
+    def claim(
+        self, worker: str, queue: str, resident: list[str], *, resident_only: bool = False
+    ) -> Job | None:
+        """Ask for one run; None if there is none.  resident_only: of a loaded model."""
+        body = {
+            "worker": worker,
+            "queue": queue,
+            "resident": resident,
+            "resident_only": resident_only,
+            "limit": 1,
+        }
         runs = self.post("claim", body).get("runs", [])
         return Job.from_json(runs[0]) if runs else None
 

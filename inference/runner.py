@@ -147,8 +147,13 @@ class Runner:
         return False
 
     def claim(self, child: Process) -> Job | None:
-        """Claim one run, telling what is loaded."""
-        return self.control.claim(self.settings.name, self.settings.queue, child.resident)
+        """Claim one run, telling what is loaded; beside runs in hand only such as needs no more."""
+        return self.control.claim(
+            self.settings.name,
+            self.settings.queue,
+            child.resident,
+            resident_only=any(not hand.over for hand in self.hands),
+        )
 
     def ready_child(self) -> Process:
         """Have a child that has loaded its first models.  Raises ChildDied."""

@@ -47,13 +47,15 @@ CASE_SQL = """
      WHERE r.id = ANY(%s)"""
 
 
-def claim(*, queue: str, worker: str, warm: Sequence[str], limit: int) -> Statement:
+def claim(
+    *, queue: str, worker: str, warm: Sequence[str], limit: int, warm_only: bool = False
+) -> Statement:
     """Take up to `limit` waiting runs: run_id, attempt, inputs, ticket, timeout_seconds, cancel,
-    laned."""
+    laned.  warm_only: none of a model that would have to be loaded beside the runs in hand."""
     return (
         "SELECT run_id, attempt, inputs, ticket, timeout_seconds, cancel, laned"
-        " FROM claim_runs(%s, %s, %s, %s, %s::interval)",
-        [queue, worker, list(warm), limit, LEASE],
+        " FROM claim_runs(%s, %s, %s, %s, %s::interval, %s)",
+        [queue, worker, list(warm), limit, LEASE, warm_only],
     )
 
 

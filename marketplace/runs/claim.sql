@@ -2,9 +2,12 @@
 
 -- Give a worker up to `p_limit` waiting runs of a queue: those past the fairness deadline first,
 -- then by priority, then those whose model it has warm, then the oldest. Runs in lanes come only as
--- far as their lanes have room; laned: whether its end makes room in one.
+-- far as their lanes have room; laned: whether its end makes room in one. p_warm_only: for a worker
+-- that has runs in hand. Of those best runs it gets the ones whose model it has warm; so one that is
+-- past the fairness deadline lets the worker empty its hands, and is claimed by whoever has.
 CREATE OR REPLACE FUNCTION claim_runs(
-    p_queue text, p_worker text, p_warm text[], p_limit int, p_lease interval
+    p_queue text, p_worker text, p_warm text[], p_limit int, p_lease interval,
+    p_warm_only boolean DEFAULT false
 ) RETURNS TABLE (
     run_id uuid, attempt int, release_id bigint, inputs jsonb, ticket jsonb,
     timeout_seconds int, warm boolean, cancel boolean, laned boolean
@@ -46,7 +49,7 @@ BEGIN
                    'reason', CASE WHEN l.adapter <> 'house' THEN 'partner'
                                   WHEN c.warm THEN 'warm' ELSE 'cold' END)
           FROM chosen c, catalog_release l
-         WHERE r.id = c.id AND l.id = r.release_id
+         WHERE r.id = c.id AND l.id = r.release_id AND (c.warm OR NOT p_warm_only)
         RETURNING r.id, r.attempt, r.release_id, r.inputs, r.ticket, c.timeout_seconds, c.warm,
                   r.cancel_requested_at IS NOT NULL AS cancel, c.created_at, r.team_id, r.webhooks,
                   r.lanes IS NOT NULL AS laned

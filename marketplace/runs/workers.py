@@ -76,7 +76,13 @@ def claim_view(worker: Worker, body: Body, request: HttpRequest) -> dict[str, An
     limit = min(number(body.get("limit", 1), "limit"), MOST_CLAIMED)
     token.saw(worker, resident=resident)
     taken = rows(
-        claim.claim(queue=worker.pool.slug, worker=worker.name, warm=resident, limit=limit)
+        claim.claim(
+            queue=worker.pool.slug,
+            worker=worker.name,
+            warm=resident,
+            limit=limit,
+            warm_only=body.get("resident_only") is True,
+        )
     )
     known = {row["run_id"]: row for row in rows(claim.cases(row["run_id"] for row in taken))}
     return {"runs": [offered(row, known[row["run_id"]], request) for row in taken]}

@@ -67,6 +67,15 @@ def test_three_runs_share_the_device_and_each_draws_what_it_would_alone(
     assert sum(seconds) < wall  # nobody paid for waiting
 
 
+def test_beside_runs_in_hand_only_loaded_models_are_asked_for(plane: Plane, trio: Runner) -> None:
+    plane.said["claim"].clear()
+    plane.add("run_three_only", {"prompt": "star", "steps": 12})
+    trio.wake()
+    plane.completed("run_three_only")
+    told = [item["resident_only"] for item in plane.said["claim"] if item["worker"] == "trio"]
+    assert told[:2] == [False, True]
+
+
 def test_cancelling_one_leaves_the_others(plane: Plane, trio: Runner) -> None:
     plane.add("run_three_stays", {"prompt": "star", "steps": 12})
     plane.add("run_three_goes", LONG)

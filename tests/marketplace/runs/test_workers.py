@@ -87,6 +87,34 @@ def test_a_claim_tells_everything_that_the_work_needs(job: Job, gpu: Worker) -> 
     assert gpu.last_seen_at is not None
 
 
+def test_a_worker_with_runs_in_hand_gets_those_of_loaded_models_only(
+    ada: Person, glyph: Release, gpu: Worker, web: Client
+) -> None:
+    admit(ada, "kinora/glyph", prompt="red heart", steps=8, size=64)
+    asked = {"queue": "cpu.std", "resident_only": True, "limit": 1}
+    cold, warm = ({**asked, "resident": loaded} for loaded in (["other"], ["glyph"]))
+    assert tell(web, "claim", cold).json == {"runs": []}
+    assert (Run.objects.get().state, Run.objects.get().attempt) == ("queued", 0)
+    assert len(tell(web, "claim", warm).json["runs"]) == 1
+
+
+def test_an_old_run_of_another_model_lets_a_worker_empty_its_hands(
+    ada: Person, glyph: Release, gpu: Worker, web: Client
+) -> None:
+    """Else a steady stream of one model's runs would keep it waiting for ever."""
+    other = Release.objects.get(pk=glyph.pk)
+    other.pk, other.version, other.target = None, "2026-01-01", "cold"
+    other.save()
+    for prompt in ("old", "young"):
+        admit(ada, "kinora/glyph", prompt=prompt, steps=8, size=64)
+    old = Run.objects.filter(inputs__prompt="old")
+    old.update(release=other, created_at=F("created_at") - timedelta(seconds=11))
+    body = {"queue": "cpu.std", "resident": ["glyph"], "limit": 1}
+    assert tell(web, "claim", {**body, "resident_only": True}).json == {"runs": []}
+    (first,) = tell(web, "claim", body).json["runs"]
+    assert first["target"] == "cold"
+
+
 def test_an_empty_queue_gives_no_runs(gpu: Worker, web: Client) -> None:
     assert claimed(web) == []
 
