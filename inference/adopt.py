@@ -17,7 +17,7 @@ from inference.models import schema
 from inference.models.family import Family
 from inference.models.folder import Unsuitable
 
-SLUG = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,11 @@ class Adoption:
 
     def name(self) -> str:
         """Give what the model is called.  Raises Unsuitable."""
-        slug = self.slug or re.sub(r"[^a-z0-9.-]+", "-", self.folder.resolve().name.lower())
+        slug = self.slug or re.sub(r"[^a-z0-9-]+", "-", self.folder.resolve().name.lower())
         if not SLUG.fullmatch(slug):
-            raise Unsuitable(f"{slug!r} is no name: use a-z, 0-9, - and .; say one with --slug")
+            raise Unsuitable(
+                f"{slug!r} is no name: use a-z, 0-9 and -, at most 50; say one with --slug"
+            )
         return slug
 
 

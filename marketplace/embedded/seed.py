@@ -52,7 +52,7 @@ class Sale:
     target: str
     unit: str
     unit_price: str
-    cost: str  # dollars per unit that the lab charges us, or that our own pool costs
+    cost: str  # dollars per unit that the lab charges us, or per second of our own pool
     second: str = ""  # dollars per second of a realtime session, where there are any
 
 
@@ -85,7 +85,7 @@ def seed() -> tuple[Login, Login]:
         return add_team("demo", name="Demo studio"), add_team("other", name="Other studio")
 
 
-def put_on_sale(sale: Sale) -> Release:
+def put_on_sale(sale: Sale, version: str = VERSION) -> Release:
     """The lab, the model, its release and the first version of its price."""
     described = registry.describe(sale.adapter, sale.target)
     name, about = LABS[sale.lab]
@@ -101,10 +101,11 @@ def put_on_sale(sale: Sale) -> Release:
         },
     )
     release, made = Release.objects.get_or_create(
-        model=model, version=VERSION, defaults=release_fields(sale, described)
+        model=model, version=version, defaults=release_fields(sale, described)
     )
     if not release.tariffs.exists():
-        publish_tariff(release=release, lines=[{"unit": sale.unit, "unit_price": sale.cost}])
+        counted = "gpu_second" if sale.adapter == "house" else sale.unit
+        publish_tariff(release=release, lines=[{"unit": counted, "unit_price": sale.cost}])
     if made:
         add_price(release, sale)
         add_examples(release, described)

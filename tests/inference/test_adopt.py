@@ -41,18 +41,18 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 def test_an_adopted_folder_is_served_by_name(folder: Path) -> None:
     done = command("flux", str(folder), "--title", "Tiny")
     assert done.returncode == 0, done.stderr
-    assert f"{folder}/kinora.json: flux.1-tiny" in done.stdout
-    assert shelf()["flux.1-tiny"] == folder
+    assert f"{folder}/kinora.json: flux-1-tiny" in done.stdout
+    assert shelf()["flux-1-tiny"] == folder
     engine = Engine()
-    result = engine.run(Job("run_1", 1, "r", "flux.1-tiny", INPUTS), lambda _: None)
+    result = engine.run(Job("run_1", 1, "r", "flux-1-tiny", INPUTS), lambda _: None)
     assert (result.usage.outputs, result.usage.steps) == (1, INPUTS["steps"])
     assert result.files[0].startswith(b"\x89PNG")
-    assert engine.resident == ["flux.1-tiny"]
+    assert engine.resident == ["flux-1-tiny"]
 
 
 def test_the_marketplace_reads_what_it_says_of_itself(folder: Path) -> None:
     adopt(Adoption("flux", folder, title="Tiny", queue="gpu.big"))
-    found = registry.describe("house", "flux.1-tiny")
+    found = registry.describe("house", "flux-1-tiny")
     assert (found.title, found.queue, found.task) == ("Tiny", "gpu.big", "text-to-image")
     assert found.inputs["properties"]["width"]["multipleOf"] == 4
     assert found.facts["tokens"] == 256 * 256
