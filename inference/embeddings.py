@@ -11,7 +11,6 @@ import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -99,16 +98,23 @@ def placed(value: Any, device: torch.device) -> Any:
 
 
 def tensors(said: Any) -> list[Tensor]:
-    """Find the tensors of an output."""
-    if isinstance(said, Tensor):
-        return [said]
-    if isinstance(said, dict):
-        said = list(said.values())
-    if isinstance(said, list | tuple):
-        return [tensor for one in said for tensor in tensors(one)]
-    if is_dataclass(said):
-        return tensors([getattr(said, item.name) for item in fields(said)])
-    return []
+    """Find the tensors of an output, also in what it carries along."""
+    found: dict[int, Tensor] = {}
+    seen: set[int] = set()
+    left = [said]
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor):
+            found[id(one)] = one
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+        left += getattr(one, "__dict__", {}).values() if not isinstance(one, Tensor) else ()
+    return list(found.values())
 
 
 def copied(said: Any) -> Any:

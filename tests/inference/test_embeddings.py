@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from inference.embeddings import Embeddings
+from inference.embeddings import Embeddings, tensors
 from inference.engine import Engine
 from inference.wire import Job
 from tests.inference.test_residency import SQUARE, Model, Residency
@@ -93,6 +94,15 @@ def test_bytes_are_bounded_and_the_least_recently_used_goes(remembered: Any) -> 
         assert embeddings.bytes == 64
     embeddings.forget()
     assert (embeddings.bytes, len(embeddings.held)) == (0, 0)
+
+
+def test_what_an_output_carries_along_counts_too() -> None:
+    class Cache:
+        def __init__(self) -> None:
+            self.layers = [SimpleNamespace(keys=torch.ones(4), itself=self)]
+
+    said = {"states": (both := torch.ones(2)), "again": both, "cache": Cache(), "words": "none"}
+    assert sum(one.numel() for one in tensors(said)) == 6
 
 
 def test_an_encoder_that_is_away_stays_away_when_its_answer_is_known() -> None:

@@ -60,6 +60,7 @@ def test_three_runs_share_the_device_and_each_draws_what_it_would_alone(
         assert plane.files[f"/up/{run}/0"] == want
         assert ends[run]["outputs"][0]["sha256"] == hashlib.sha256(want).hexdigest()
         assert ends[run]["usage"]["steps"] == inputs["steps"]
+        assert any(step["preview"] for step in plane.steps(run))
     claims = [item["at"] for item in plane.said["claim"] if item["worker"] == "trio"]
     assert sum(began < at < min(end["at"] for end in ends.values()) for at in claims) >= 3
     seconds = [end["usage"]["gpu_seconds"] for end in ends.values()]
