@@ -18,6 +18,7 @@ DATA = Path(env.text("KINORA_DATA", str(ROOT / "var"))).resolve()
 PORT = env.integer("KINORA_PORT", 8000)
 PRODUCTION = env.boolean("KINORA_PRODUCTION", default=False)
 SECRETS = None if PRODUCTION else DATA / "secrets"
+SOCKETS = places.sockets(DATA)
 
 DEBUG = False
 SECRET_KEY = env.secret("KINORA_SECRET_KEY", folder=SECRETS)
@@ -92,7 +93,7 @@ def embedded_database() -> dict[str, Any]:
         "NAME": "kinora",
         "USER": "kinora",
         "PASSWORD": env.secret("KINORA_DATABASE_PASSWORD", folder=SECRETS),
-        "HOST": str(places.sockets(DATA)),
+        "HOST": str(SOCKETS),
         "PORT": "5432",
     }
 
@@ -126,7 +127,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 BROKER_URL = env.text("KINORA_BROKER_URL")
 EMBEDDED_BROKER = not BROKER_URL
 if EMBEDDED_BROKER:
-    BROKER_URL = f"redis+socket://{quote(str(places.sockets(DATA) / 'redis.sock'))}"
+    BROKER_URL = f"redis+socket://{quote(str(SOCKETS / 'redis.sock'))}"
 
 # ── media ─────────────────────────────────────────────────────────────────────────────────────
 

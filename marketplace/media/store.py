@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from django.conf import settings
 from django.core.files import File
@@ -35,6 +35,7 @@ EXTENSIONS = {
 CONTENT_TYPES = {extension: content_type for content_type, extension in EXTENSIONS.items()}
 MEBIBYTE = 1024 * 1024
 ABANDONED_SECONDS = 3600
+IN_MEMORY = MEBIBYTE
 LARGEST = {"image": 32 * MEBIBYTE, "video": 256 * MEBIBYTE}  # bytes of one output
 
 
@@ -58,13 +59,14 @@ def content_type_of(path: str) -> str:
 class Incoming:
     """A file on its way in. Gone at the end of the block unless it was kept.
 
-    Raises nothing for large files: the caller compares `bytes` with what it allows.
+    A small one is in memory until it is finished: to make a file may wait for the disk, which an
+    event loop must not. Raises nothing for large files: the caller compares `bytes` with what it
+    allows.
     """
 
     def __init__(self) -> None:
-        handle, name = incoming()
-        self.path = Path(name)
-        self.file = os.fdopen(handle, "wb")
+        self.first = bytearray()  # until there is a file
+        self.file: tuple[Path, BinaryIO] | None = None
         self.hash = hashlib.sha256()
         self.bytes = 0
 
@@ -77,36 +79,51 @@ class Incoming:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.file.close()
-        self.path.unlink(missing_ok=True)
+        if self.file:
+            path, file = self.file
+            file.close()
+            path.unlink(missing_ok=True)
 
     @property
     def sha256(self) -> str:
         return self.hash.hexdigest()
 
     def write(self, piece: bytes) -> None:
-        self.file.write(piece)
         self.hash.update(piece)
         self.bytes += len(piece)
+        if self.file or self.bytes > IN_MEMORY:
+            self.on_disk()[1].write(piece)
+        else:
+            self.first += piece
+
+    def on_disk(self) -> tuple[Path, BinaryIO]:
+        """The file and where it is, made now if there was none."""
+        if self.file is None:
+            handle, name = incoming()
+            self.file = Path(name), os.fdopen(handle, "wb")
+            self.file[1].write(self.first)
+            self.first.clear()
+        return self.file
 
     def finish(self) -> Path:
-        """Make what was written readable under `path`."""
-        self.file.flush()
-        return self.path
+        """Make what was written readable, as a file at the path given."""
+        path, file = self.on_disk()
+        file.flush()
+        return path
 
     def keep(self, name: str) -> None:
         """Give the file its name. The same bytes twice are fine; others raise AlreadyKept."""
-        self.finish()
+        path = self.finish()
         if is_local():
-            self._link(Path(default_storage.path(name)))
+            self._link(path, Path(default_storage.path(name)))
         else:
-            with self.path.open("rb") as file:
+            with path.open("rb") as file:
                 default_storage.save(name, File(file))
 
-    def _link(self, target: Path) -> None:
+    def _link(self, path: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(self.path, target)
+            os.link(path, target)
         except FileExistsError:
             if digest(target) != self.sha256:
                 raise AlreadyKept(str(target)) from None

@@ -1,7 +1,7 @@
 """The process that calls labs: claims runs of the `labs` queue, keeps their leases, settles them.
 
-One asyncio loop in a thread of the Celery worker; a hint wakes it. Each claimed run is a task.
-Renewals, progress and settlements of all runs in hand go in batches. Killed at any instant it
+One asyncio loop in a thread of the Celery worker; a bell wakes it, or a hint. Each claimed run is a
+task. Renewals, progress and settlements of all runs in hand go in batches. Killed at any instant it
 leaves leases that lapse and tickets by which the next process goes on.
 """
 
@@ -23,6 +23,7 @@ from marketplace.celery import LABS
 from marketplace.channel import present
 from marketplace.media.probe import prober
 from marketplace.runs import claim
+from marketplace.runs.bell import Bell
 from marketplace.runs.connections import Connections, Row, Statement
 from marketplace.runs.execute import FenceLost, Work, execute
 from marketplace.runs.settle import Case, End, failed, item
@@ -85,6 +86,8 @@ class Supplier:
 
     async def live(self) -> None:
         self.loop, self.woken = asyncio.get_running_loop(), asyncio.Event()
+        bell = Bell(self.queue, self.woken.set)
+        bell.hang()
         async with Connections() as self.database:
             self.settler = Settler(self.database)
             seen = asyncio.create_task(present("runs_run", self.name))
@@ -95,6 +98,7 @@ class Supplier:
                 if not await self.claim():
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self.woken.wait(), POLL_SECONDS)
+            bell.take_down()
             tending.cancel()
             await self.hand_back()
             seen.cancel()

@@ -55,15 +55,15 @@ def test_a_column_that_cannot_be_prepared_is_stated_and_the_rest_goes_on(
         time.sleep(60)
         raise AssertionError
 
-    for name, prepare in [("ours", endless), ("cache-dit", broken)]:
+    for name, prepare in [("torchao fp8", endless), ("cache-dit", broken)]:
         monkeypatch.setitem(columns.COLUMNS, name, columns.Column(columns.E1, prepare))
     out = tmp_path / "bench.json"
-    main(["--tiny", "--only", WAN, "--out", str(out), "--budget", "0.08", "--columns",
-          "ours", "cache-dit", "ours fp32 inside"], lambda _: None)  # fmt: skip
+    main(["--tiny", "--only", WAN, "--out", str(out), "--budget", "0.03", "--columns",
+          "cache-dit", "torchao fp8", "compile autotuned"], lambda _: None)  # fmt: skip
     rows = json.loads(out.read_text())["models"][WAN]["columns"]
     assert rows["cache-dit"]["status"] == "failed: RuntimeError: no such kernel"
-    assert rows["ours"]["status"].startswith("failed: Overran: stopped after")
-    assert rows["ours fp32 inside"]["status"] == "skipped: the time for this model was used up"
+    assert rows["torchao fp8"]["status"].startswith("failed: Overran: stopped after")
+    assert rows["compile autotuned"]["status"] == "skipped: the time for this model was used up"
     assert rows["eager"]["gain"] == 1.0
 
 

@@ -156,4 +156,5 @@ def test_a_file_that_is_gone_is_not_found(web: Client, name: str) -> None:
 def test_nothing_is_left_of_what_was_not_kept() -> None:
     with store.Incoming() as file:
         file.write(b"half a pict")
-    assert not file.path.exists()
+        path = file.finish()
+    assert not path.exists()

@@ -129,11 +129,13 @@ def test_an_output_is_deleted_when_its_time_has_come_and_its_facts_are_kept(
 
 def test_what_a_killed_process_left_half_written_is_forgotten_after_an_hour() -> None:
     left = store.Incoming()
-    left.file.close()
+    left.write(b"half of it")
+    path, file = left.on_disk()
+    file.close()
     assert store.forget_abandoned() == 0
-    os.utime(left.path, (0, 0))
+    os.utime(path, (0, 0))
     assert store.forget_abandoned() == 1
-    assert not left.path.exists()
+    assert not path.exists()
 
 
 def test_a_sweep_that_fails_does_not_keep_the_others_from_running() -> None:
