@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from inference import attention
 from inference.bench.cases import Case, build, inputs_of
 from inference.bench.clock import Overran, Times, at_most, by_turns
-from inference.bench.columns import COLUMNS, Ready, prepare
+from inference.bench.columns import COLUMNS, Absent, Ready, prepare
 from inference.bench.machine import BF16_DENSE, clocks
 from inference.bench.probe import Probe, block_output, probe, truth
 from inference.bench.split import split
@@ -98,7 +98,7 @@ def try_column(bench: Bench, name: str, chosen: str, say: Say) -> None:
             bench.ready[name] = prepare(column, bench.model, bench.inputs, chosen)
             settle(bench.gpu)
     except (Exception, Overran) as error:
-        missing = isinstance(error, ModuleNotFoundError)
+        missing = isinstance(error, Absent)
         why = str(error) if missing else f"{type(error).__name__}: {error}"
         row["status"] = f"{'absent' if missing else 'failed'}: {' '.join(why.split())[:300]}"
         release()

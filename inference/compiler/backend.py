@@ -121,10 +121,20 @@ def accelerate(
 
 
 def repeated(model: nn.Module) -> set[str]:
-    """Name the classes of a model's repeated blocks."""
-    declared = set(getattr(model, "_repeated_blocks", None) or ())
-    if declared:
-        return declared
+    """Name the classes of a model's repeated blocks, residual blocks of convolutions included."""
+    declared = set(getattr(model, "_repeated_blocks", None) or ()) or listed(model)
+    normed = Counter(type(one).__name__ for one in model.modules() if is_residual(one, declared))
+    return declared | {name for name, count in normed.items() if count > 1}
+
+
+def is_residual(module: nn.Module, blocks: set[str]) -> bool:
+    """Tell whether a module has group norms of its own, and no blocks inside."""
+    own = any(isinstance(one, nn.GroupNorm) for one in module.children())
+    return own and not any(type(one).__name__ in blocks for one in module.modules())
+
+
+def listed(model: nn.Module) -> set[str]:
+    """Name the classes in the lists of blocks that hold most parameters."""
     weights = Counter[str]()
     for lists in model.children():
         if isinstance(lists, nn.ModuleList):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from inference.compiler.backend import Compiler, accelerate
+from inference.compiler.backend import Compiler, accelerate, repeated
 from inference.kernels import Exactness
 from inference.wire import Plan
 
@@ -46,7 +46,16 @@ def serve(model: Any, device: str) -> list[Compiler]:
     # What dynamo cannot follow runs as it is: a run must not fail for want of speed.
     torch._dynamo.config.suppress_errors = True
     torch._dynamo.config.recompile_limit = GRAPHS
-    return [accelerate(one, allow, strict=False) for one in networks(model)]
+    return [accelerate(one, allow, strict=False) for one in [*networks(model), *decoders(model)]]
+
+
+def decoders(model: Any) -> list[nn.Module]:
+    """Give a family's VAE if it is made of residual blocks with group norms, which plans know."""
+    vae = getattr(model, "vae", None)
+    if not isinstance(vae, nn.Module):
+        return []
+    grouped = any(isinstance(one, nn.GroupNorm) for one in vae.modules())
+    return [vae] if grouped and repeated(vae) else []
 
 
 def networks(model: Any) -> list[nn.Module]:
