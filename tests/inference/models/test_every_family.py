@@ -17,6 +17,7 @@ from PIL import Image
 
 from inference import media
 from inference.models import find
+from inference.models import folder as folders
 from inference.models.contract import Clip, Step, walk
 from inference.models.folder import Unsuitable
 from tests.inference.models import (
@@ -150,6 +151,21 @@ def test_usual_inputs_are_allowed_and_others_are_refused(case: Case, model: Any)
 def rules_of(model: Any) -> dict[str, Any]:
     properties: dict[str, Any] = model.sizes.inputs()["properties"]
     return properties
+
+
+def test_it_runs_in_bfloat16_as_on_a_gpu(case: Case, saved: Any) -> None:
+    kind, folder = find(case.family), saved(case.family, case.pipeline)
+    parts = folders.read(folder, kind.PARTS, "cpu", torch.bfloat16)
+    model = kind(parts, kind.SIZES.of(folders.configs(folder)), "cpu", torch.bfloat16)
+    assert {one.dtype for one in parts[case.network].parameters()} >= {torch.bfloat16}
+    wide = [name for name, part in kind.PARTS.items() if part.wide]
+    assert all(parts[name].dtype == torch.float32 for name in wide)
+    work = walked(model, case.inputs)
+    assert torch.isfinite(work.pictures[0].latent).all()
+    assert len(model.decode(work)) == 1
+    close = latents(kind.load(folder, "cpu"), case.inputs)[0]
+    off = (work.pictures[0].latent.float() - close).norm() / close.norm()
+    assert off < 0.5  # random networks amplify what is rounded off
 
 
 def test_loaded_weights_are_counted(case: Case, model: Any, saved: Any) -> None:

@@ -16,6 +16,7 @@ from diffusers import (
 from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
 
 from inference import media
+from inference.models import folder as folders
 from inference.models.wan import Wan
 from tests.inference.models import tiny
 from tests.inference.models.walking import asked, latents, pictures, same_clip
@@ -153,3 +154,15 @@ def test_rotation_tables_are_made_once_per_size(wan: Wan) -> None:
     tables.clear()
     latents(wan, INPUTS)
     assert len(tables) == 1
+
+
+def test_what_the_class_keeps_in_float32_stays_so(saved: Any) -> None:
+    parts = folders.read(saved("wan", pipeline), Wan.PARTS, "cpu", torch.bfloat16)
+    kept = {
+        name for name, one in parts["transformer"].named_parameters() if one.dtype == torch.float32
+    }
+    assert "scale_shift_table" in kept
+    assert "condition_embedder.time_embedder.linear_1.weight" in kept
+    assert not any("attn1" in name for name in kept)
+    assert {one.dtype for one in parts["vae"].parameters()} == {torch.float32}
+    assert {one.dtype for one in parts["text_encoder"].parameters()} == {torch.bfloat16}
