@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from inference import loading
+
 Module = Any  # diffusers and transformers ship no usable types
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 TOKENIZER = "tokenizer.json"
@@ -160,10 +162,10 @@ def part_of(place: Path, part: Part, name: str, device: str, dtype: torch.dtype)
     wanted = getattr(importlib.import_module(library), own)
     if any(word in kind for word in WEIGHTLESS):
         return wanted.from_pretrained(place, local_files_only=True)
-    # transformers calls `dtype` what diffusers calls `torch_dtype`
-    word = "torch_dtype" if library == "diffusers" else "dtype"
     chosen = torch.float32 if part.wide else dtype
+    if library == "diffusers":
+        return loading.module(wanted, place, device, chosen)
     module = wanted.from_pretrained(
-        place, use_safetensors=True, local_files_only=True, **{word: chosen}
+        place, use_safetensors=True, local_files_only=True, dtype=chosen
     )
     return module.eval().requires_grad_(False).to(device)

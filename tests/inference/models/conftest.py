@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diffusers import ModelMixin
 
 from inference.models import find
 
@@ -42,7 +43,8 @@ def ours(saved: Saved) -> Callable[[str, str, Callable[[], Any]], Any]:
 def theirs(saved: Saved) -> Callable[[str, Callable[[], Any]], Any]:
     """Gives a folder's pipeline as diffusers loads it.
 
-    From the same folder: where weights lie in memory may choose the kernel that multiplies them.
+    Where weights lie in memory may choose the kernel that multiplies them, so its own classes'
+    weights are laid as the arena lays ours; text encoders are read by transformers in both.
     """
 
     @cache
@@ -50,6 +52,10 @@ def theirs(saved: Saved) -> Callable[[str, Callable[[], Any]], Any]:
         folder = saved(name, pipeline)
         pipe = type(pipeline()).from_pretrained(folder, local_files_only=True)
         pipe.set_progress_bar_config(disable=True)
+        for part in pipe.components.values():
+            if isinstance(part, ModelMixin):
+                for weight in (*part.parameters(), *part.buffers()):
+                    weight.data = weight.data.clone()
         return pipe
 
     return loaded
