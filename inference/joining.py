@@ -10,6 +10,7 @@ Sizes are powers of two, so that probes stay few.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,24 @@ class Answer:
 
     estimate: Tensor | Exception
     seconds: float
+
+
+class Clock:
+    """Seconds of the device from now on; none where a graph had to be compiled meanwhile."""
+
+    def __init__(self) -> None:
+        """Start."""
+        self.compiled, self.began = compilations(), time.monotonic()
+
+    def seconds(self) -> float:
+        """What is to be paid for."""
+        return time.monotonic() - self.began if compilations() == self.compiled else 0.0
+
+
+def compilations() -> int:
+    """Count the graphs that this process compiled so far, if it ever compiled."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
 class Joiner:
@@ -84,13 +103,13 @@ class Joiner:
 
     def together(self, forwards: Sequence[Forward]) -> list[Answer]:
         """Make one call; its seconds are split by rows."""
-        began = time.monotonic()
+        clock = Clock()
         try:
             estimates = self.joined(forwards)
         except Exception as error:
             self.refuse(forwards, error)
             return [self.alone(forward) for forward in forwards]
-        seconds, total = time.monotonic() - began, sum(map(rows, forwards))
+        seconds, total = clock.seconds(), sum(map(rows, forwards))
         return [
             Answer(estimate, seconds * rows(forward) / total)
             for forward, estimate in zip(forwards, estimates, strict=True)
@@ -108,7 +127,7 @@ class Joiner:
 
     def alone(self, forward: Forward) -> Answer:
         """Make one forward's own call; once more with emptied caches where memory ran out."""
-        began = time.monotonic()
+        clock = Clock()
         try:
             try:
                 estimate: Tensor | Exception = self.single(forward)
@@ -117,7 +136,7 @@ class Joiner:
                 estimate = self.single(forward)
         except Exception as error:
             estimate = error
-        return Answer(estimate, time.monotonic() - began)
+        return Answer(estimate, clock.seconds())
 
     def single(self, forward: Forward) -> Tensor:
         """Run one forward and wait for it."""

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from inference import media
 from inference.batching import Floor, Walk
+from inference.engine import Engine
 from inference.joining import Joiner
 from inference.models.contract import Forward, Loop, Step, walk
+from inference.wire import Job
 
 torch.manual_seed(0)
 WIDTH = 24
@@ -179,6 +182,22 @@ def test_a_shared_call_is_paid_by_rows_and_a_probe_by_nobody(
     assert [walk.seconds for walk in walks] == [12, 12]
 
 
+def test_nobody_pays_for_a_compilation() -> None:
+    class Double(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2
+
+    network = Double()
+    network.compile(backend="eager")
+    joiner = Joiner("cpu", 1000)
+    seconds = [
+        joiner.call([Forward(network, {"x": torch.ones(2, 4)}, {}, tokens=1)])[0].seconds
+        for _ in range(2)
+    ]
+    assert seconds[0] == 0 < seconds[1]
+    torch._dynamo.reset()
+
+
 def test_a_step_that_objects_ends_its_run_and_no_other() -> None:
     network = Exact()
     floor = Floor(Joiner("cpu", 1000))
@@ -278,6 +297,23 @@ def test_a_run_that_cannot_run_alone_fails_by_itself() -> None:
 
 def from_rows(network: nn.Module, x: Tensor) -> list[Forward]:
     return [Forward(network, {"x": x, "t": torch.zeros(1)}, {"gain": 1.0}, tokens=4)]
+
+
+def test_glyph_keeps_its_bits_where_joining_would_change_them() -> None:
+    """Float32 products of more rows add up otherwise on most CPUs; the probe notices."""
+    engine = Engine("cpu", join_tokens=10_000)
+    jobs = [
+        Job(f"r{seed}", 1, "", "glyph", {"prompt": prompt, "seed": seed, "steps": 4, "count": 2})
+        for seed, prompt in enumerate(["star", "tomato", "dog face"])
+    ]
+    want = [engine.run(job, lambda _: None).files for job in jobs]
+    together = [engine.begin(job, lambda _: None) for job in jobs]
+    drawn = {}
+    while engine.running:
+        for running in engine.turn():
+            drawn[running.job.run] = tuple(map(media.encode, engine.finish(running)))
+    assert [drawn[running.job.run] for running in together] == want
+    assert list(engine.floor.joiner.proofs.values()) != [{}]  # it was probed
 
 
 plans = st.fixed_dictionaries(

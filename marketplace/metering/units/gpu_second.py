@@ -1,6 +1,6 @@
-"""Seconds of a worker's hardware, by the worker's monotonic clock from start to outputs stored.
+"""Seconds of a worker's hardware: what a run computed, alone or as its share.
 
-Queueing, download, cold load and compilation are not counted. Requested is the release's hard
+Queueing, loading, compilation and uploads are not counted. Requested is the release's hard
 timeout; measured is the control plane's own time between claim and completion, which also holds
 what is not counted, so it bounds the report from above.
 """
