@@ -138,7 +138,8 @@ def examine(bench: Bench) -> None:
         row = bench.rows[name]
         try:
             row |= {"split": asdict(split(ready.run, gpu=bench.gpu))}
-            row |= compared(bench, ready, exact, own)
+            with attention.using(row["attention"]):
+                row |= compared(bench, ready, exact, own)
         except Exception as error:
             row["status"] = f"failed when examined: {type(error).__name__}: {str(error)[:200]}"
         if ready.compiler:
