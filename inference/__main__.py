@@ -56,7 +56,7 @@ def adopted(told: argparse.Namespace) -> str:
     try:
         found = about(adoption)
         path = told.folder if told.check else adopt(adoption)
-    except (Unsuitable, OSError) as error:
+    except (Unsuitable, ValueError, OSError) as error:
         sys.exit(f"cannot be adopted:\n{error}")
     size, steps = found["facts"]["bytes"] / 1e9, found["facts"]["steps"]
     return (

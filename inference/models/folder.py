@@ -10,16 +10,18 @@ import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from inference import loading
+from inference import header, loading
 
 Module = Any  # diffusers and transformers ship no usable types
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 TOKENIZER = "tokenizer.json"
+BYTES, WIDE_BYTES = 2, 4  # of a weight in bfloat16 and in float32
 WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor")  # in the names of their classes
 
 
@@ -124,20 +126,36 @@ def complaints_of(place: Path, part: Part, name: str) -> list[str]:
 def missing_weights(place: Path) -> list[str]:
     """Name the safetensors that a part lacks."""
     held = {path.name for path in place.glob("*.safetensors")}
-    for path in place.glob("*.safetensors.index.json"):
-        shards = set(table(path).get("weight_map", {}).values())
-        return [f"{place.name} lacks {name}" for name in sorted(shards - held)]
-    if held:
-        return []
-    pickles = sorted(path.name for path in place.iterdir() if path.suffix in PICKLES)
-    told = f", only {', '.join(pickles)}; pickles are never read" if pickles else ""
-    return [f"{place.name} holds no safetensors{told}"]
+    if wanted := {path.name for path in weights(place)}:
+        return [f"{place.name} lacks {name}" for name in sorted(wanted - held)]
+    others = sorted(held | {path.name for path in place.iterdir() if path.suffix in PICKLES})
+    if not others:
+        return [f"{place.name} holds no safetensors"]
+    why = "they are a variant; name them without it" if held else "pickles are never read"
+    return [f"{place.name} holds no safetensors to read, only {', '.join(others)}; {why}"]
+
+
+def weights(place: Path) -> list[Path]:
+    """List the files of a part's weights: those that its index names, else those of plain names.
+
+    A variant, as model.fp16.safetensors, is not read.
+    """
+    named = {
+        name
+        for path in place.glob("*.safetensors.index.json")
+        for name in table(path).get("weight_map", {}).values()
+    }
+    plain = {path.name for path in place.glob("*.safetensors") if "." not in path.stem}
+    return [place / Path(name).name for name in sorted(named or plain)]  # none outside the folder
 
 
 def weight_bytes(folder: Path, parts: Parts) -> int:
-    """Sum the safetensors of all parts."""
+    """Count what all parts take on a GPU, from the headers of their files.  Raises Invalid."""
     return sum(
-        path.stat().st_size for name in parts for path in (folder / name).glob("*.safetensors")
+        prod(held.shape) * (WIDE_BYTES if part.wide else BYTES)
+        for name, part in parts.items()
+        for path in weights(folder / name)
+        for held in header.read(path).tensors
     )
 
 
@@ -154,7 +172,7 @@ def read(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> dict[st
 
 
 def part_of(place: Path, part: Part, name: str, device: str, dtype: torch.dtype) -> Module:
-    """Load one part from its folder."""
+    """Load one part from its folder.  Raises Unsuitable, Invalid."""
     kind = part.loads(name)
     if kind is None:
         raise Unsuitable(f"{place.name} is a {name}")
@@ -165,6 +183,8 @@ def part_of(place: Path, part: Part, name: str, device: str, dtype: torch.dtype)
     chosen = torch.float32 if part.wide else dtype
     if library == "diffusers":
         return loading.module(wanted, place, device, chosen)
+    for path in weights(place):
+        header.read(path)  # raises Invalid
     module = wanted.from_pretrained(
         place, use_safetensors=True, local_files_only=True, dtype=chosen
     )

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from inference.adopt import Adoption, about, adopt
 from inference.engine import Engine
+from inference.header import Invalid
+from inference.models.flux import Flux
 from inference.models.folder import Unsuitable
 from inference.wire import Job, describe, shelf
 from partners import registry
@@ -56,7 +59,11 @@ def test_the_marketplace_reads_what_it_says_of_itself(folder: Path) -> None:
     assert (found.title, found.queue, found.task) == ("Tiny", "gpu.big", "text-to-image")
     assert found.inputs["properties"]["width"]["multipleOf"] == 4
     assert found.facts["tokens"] == 256 * 256
-    assert found.facts["bytes"] == sum(at.stat().st_size for at in folder.glob("*/*.safetensors"))
+    parts = [
+        part for part in Flux.load(folder, "cpu").parts.values() if hasattr(part, "parameters")
+    ]
+    weights = sum(one.numel() for part in parts for one in part.parameters())
+    assert found.facts["bytes"] == 2 * weights  # in bfloat16, as on a GPU
     assert found.facts["classes"]["transformer"] == "FluxTransformer2DModel"
 
 
@@ -80,11 +87,33 @@ def test_everything_that_is_wrong_is_said_at_once_and_nothing_written(folder: Pa
     assert not (folder / "kinora.json").exists()
 
 
+def test_a_file_that_is_no_safetensors_is_refused(folder: Path) -> None:
+    weights = folder / "text_encoder" / "model.safetensors"
+    weights.write_bytes(b"\x80\x04\x95 a pickle under another name")
+    done = command("flux", str(folder))
+    assert done.returncode == 1
+    assert f"{weights}: a header of " in done.stderr
+    with pytest.raises(Invalid):
+        Flux.load(folder, "cpu")
+    assert not (folder / "kinora.json").exists()
+
+
 def test_missing_shards_are_named(folder: Path) -> None:
     shards = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model.safetensors"}}
     place = folder / "text_encoder" / "model.safetensors.index.json"
     place.write_text(json.dumps(shards))
     with pytest.raises(Unsuitable, match="text_encoder lacks model-00001-of-0"):
+        about(Adoption("flux", folder))
+
+
+def test_a_variant_is_not_taken_for_the_weights(folder: Path) -> None:
+    bytes_before = about(Adoption("flux", folder))["facts"]["bytes"]
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    variant = weights.with_name("diffusion_pytorch_model.fp16.safetensors")
+    shutil.copy(weights, variant)
+    assert about(Adoption("flux", folder))["facts"]["bytes"] == bytes_before
+    weights.unlink()
+    with pytest.raises(Unsuitable, match=f"only {variant.name}; they are a variant"):
         about(Adoption("flux", folder))
 
 

@@ -184,7 +184,7 @@ def test_pickles_are_refused(case: Case, copied: Path) -> None:
     weights = next((copied / case.network).glob("*.safetensors"))
     weights.rename(weights.with_suffix(".bin"))
     told = refused(case, copied)
-    assert f"{case.network} holds no safetensors, only {weights.stem}.bin" in told
+    assert f"{case.network} holds no safetensors to read, only {weights.stem}.bin" in told
     assert "pickles are never read" in told
 
 
