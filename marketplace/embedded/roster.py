@@ -28,7 +28,9 @@ CELERY_OPTIONS = ("-P", "threads", "-c", "1", "--without-gossip", "--without-min
 POOL = "cpu.std"
 WORKER_NAME = "embedded"
 # All that an inference worker inherits of the environment: no Django, no password, no lab's secret.
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "KINORA_WEIGHTS")
+PASSED_ON = (
+    "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "KINORA_WEIGHTS", "KINORA_WORKER_RUNS",
+)  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
