@@ -5,19 +5,37 @@ what is worth trying again, and a cap on what is read, because a lab's answer is
 """
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import aiohttp
+from yarl import URL
 
-from partners.contract import Broken, Description, Job, Output, Progress, Result, Retry, Ticket
+from partners.contract import (
+    Broken,
+    Description,
+    Job,
+    Output,
+    Progress,
+    Result,
+    Retry,
+    SupplierError,
+    Ticket,
+    Unknown,
+)
 
 TRIES = 3
 PAUSE_SECONDS = 0.2
 LONGEST_PAUSE = 2.0  # a longer Retry-After is handed to the caller
 ANSWER_BYTES = 4 * 1024 * 1024
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+TURNED_AWAY = frozenset({425, 429})  # said before any work is begun
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Adapter(Protocol):
@@ -35,6 +53,11 @@ class Adapter(Protocol):
 
     async def cancel(self, ticket: Ticket) -> None:
         """Ask the supplier to stop. Says nothing about whether it did."""
+        ...
+
+    def read_webhook(self, body: bytes) -> Ticket:
+        """Which job a notification is about; what became of it is asked with `poll`. So a forged,
+        doubled, early or late one costs a question and decides nothing. Raises Broken."""
         ...
 
     def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
@@ -55,6 +78,7 @@ class HttpAdapter:
     default_url: ClassVar[str] = ""
     call_seconds: ClassVar[float] = 20.0
     fetch_seconds: ClassVar[float] = 120.0
+    hops: ClassVar[int] = 0  # redirects that a file's address may take
 
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url = (url or self.default_url).rstrip("/")
@@ -73,6 +97,7 @@ class HttpAdapter:
             self._session = None
 
     def headers(self) -> dict[str, str]:
+        """What proves who we are, made for each call because a signature expires."""
         return {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
 
     def session(self) -> aiohttp.ClientSession:
@@ -81,7 +106,6 @@ class HttpAdapter:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(total=self.call_seconds, sock_connect=5),
-                headers=self.headers(),
                 auto_decompress=False,
             )
         return self._session
@@ -95,7 +119,7 @@ class HttpAdapter:
     ) -> tuple[int, dict[str, Any]]:
         """Make one call, again where that may help; gives status and JSON. Raises Retry, Broken.
 
-        The caller must be able to repeat it: jobs carry their idempotency key.
+        The caller must be able to repeat it: a question, or a job with its idempotency key.
         """
         pause = PAUSE_SECONDS
         for tried in range(1, TRIES + 1):
@@ -112,32 +136,100 @@ class HttpAdapter:
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, Any]]:
         try:
-            async with self.session().request(
-                method, self.url + path, json=body, headers=headers, allow_redirects=False
-            ) as answer:
+            async with self.ask(method, path, json=body, headers=headers) as answer:
                 if answer.status in WORTH_ANOTHER_TRY:
                     raise Retry(f"the lab answered {answer.status}", retry_after(answer))
                 return answer.status, read_json(await read_capped(answer, ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Retry("the lab could not be reached", 0.0) from error
 
+    async def post_once(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
+        """Hand in a job where the lab knows no idempotency key: whatever happens, once.
+
+        body: `json=` or `data=`. Raises Retry where the lab surely has no job, Unknown where it
+        may have one.
+        """
+        try:
+            async with self.ask("POST", path, **body) as answer:
+                return answer.status, await read_receipt(answer)
+        except NOTHING_SENT as error:
+            raise Retry("the lab could not be reached", 0.0) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unknown("the lab fell silent over a job that it may have") from error
+
+    def ask(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> Any:
+        return self.session().request(
+            method,
+            self.url + path,
+            headers=self.headers() | dict(headers or {}),
+            allow_redirects=False,
+            **body,
+        )
+
+    def read_webhook(self, body: bytes) -> Ticket:
+        raise Broken("this lab sends no notifications")
+
     async def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
         """Stream an output's bytes. Raises Retry, Broken."""
         if output.content:
+            if len(output.content) > most:
+                raise Broken("the lab's file is larger than agreed")
             yield output.content
             return
-        limit = aiohttp.ClientTimeout(total=self.fetch_seconds, sock_connect=5)
         url = output.url if "://" in output.url else self.url + output.url
         try:
-            async with self.session().get(url, timeout=limit, allow_redirects=False) as answer:
+            async for piece in self._follow(URL(url), most):
+                yield piece
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Retry("the lab's file could not be read", 0.0) from error
+
+    async def _follow(self, url: URL, most: int) -> AsyncIterator[bytes]:
+        limit = aiohttp.ClientTimeout(total=self.fetch_seconds, sock_connect=5)
+        for _ in range(self.hops + 1):
+            ours = self.headers() if url.origin() == URL(self.url).origin() else {}
+            async with self.session().get(
+                url, headers=ours, timeout=limit, allow_redirects=False
+            ) as answer:
+                if answer.status in REDIRECTS and "Location" in answer.headers:
+                    url = url.join(URL(answer.headers["Location"]))
+                    continue
                 if answer.status in WORTH_ANOTHER_TRY:
                     raise Retry(f"the lab answered {answer.status}", retry_after(answer))
                 if answer.status != 200:
-                    raise Broken("the lab's file cannot be fetched")
+                    break
                 async for piece in capped(answer, most):
                     yield piece
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise Retry("the lab's file could not be read", 0.0) from error
+                return
+        raise Broken("the lab's file cannot be fetched")
+
+    @classmethod
+    def describe(cls) -> tuple[Description, ...]:
+        """What the `.json` file beside the adapter says; nothing is for sale without one."""
+        return described(Path(inspect.getfile(cls)).with_suffix(".json"))
+
+
+@cache
+def described(file: Path) -> tuple[Description, ...]:
+    """The models that a file tells of; none where there is no such file."""
+    if not file.exists():
+        return ()
+    return tuple(Description(**model) for model in json.loads(file.read_text()))
+
+
+async def read_receipt(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    """What the lab said to a job. Raises Retry, Unknown."""
+    if answer.status in TURNED_AWAY:
+        raise Retry(f"the lab answered {answer.status}", retry_after(answer))
+    if answer.status >= 500 or answer.status == 408:
+        raise Unknown(f"the lab answered {answer.status} to a job that it may have")
+    try:
+        return read_json(await read_capped(answer, ANSWER_BYTES))
+    except SupplierError as error:
+        if answer.status >= 300:
+            return {}
+        raise Unknown(f"the lab took a job, but {error.message}") from error
 
 
 def retry_after(answer: aiohttp.ClientResponse) -> float:

@@ -115,3 +115,7 @@ class Refused(SupplierError):
 
 class Broken(SupplierError):
     """The job failed at the supplier, or its answer makes no sense."""
+
+
+class Unknown(Broken):
+    """A job was handed in and nobody can say whether the lab has it: never hand it in again."""

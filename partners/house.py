@@ -45,6 +45,9 @@ class House:
     async def cancel(self, ticket: Ticket) -> None:
         """A worker learns of a cancel with its next renewal or report."""
 
+    def read_webhook(self, body: bytes) -> NoReturn:
+        raise Broken("our own workers report to their control plane")
+
     async def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
         """A worker writes its outputs into the media store itself."""
         if len(output.content) > most:

@@ -3,11 +3,31 @@
 from partners.adapter import Adapter
 from partners.contract import Description
 from partners.house import House
+from partners.labs.bfl import BlackForest
+from partners.labs.ideogram import Ideogram
+from partners.labs.kling import Kling
+from partners.labs.luma import Luma
+from partners.labs.minimax import MiniMax
+from partners.labs.openai import OpenAI
 from partners.labs.rehearsal import Rehearsal
+from partners.labs.runway import Runway
+from partners.labs.seedance import Seedance
+from partners.labs.stability import Stability
+from partners.labs.veo import Veo
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "house": House,
     "rehearsal": Rehearsal,
+    "bfl": BlackForest,
+    "ideogram": Ideogram,
+    "kling": Kling,
+    "luma": Luma,
+    "minimax": MiniMax,
+    "openai": OpenAI,
+    "runway": Runway,
+    "seedance": Seedance,
+    "stability": Stability,
+    "veo": Veo,
 }
 
 

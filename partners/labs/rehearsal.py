@@ -4,10 +4,7 @@ A job that ends at once comes back with the answer to its submission, small file
 """
 
 import base64
-import json
 from decimal import Decimal, InvalidOperation
-from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from partners.adapter import HttpAdapter
@@ -50,15 +47,9 @@ class Rehearsal(HttpAdapter):
     async def cancel(self, ticket: Ticket) -> None:
         await self.call("POST", f"/v1/jobs/{ticket.job}/cancel")
 
-    @classmethod
-    def describe(cls) -> tuple[Description, ...]:
-        return descriptions()
 
-
-@cache
 def descriptions() -> tuple[Description, ...]:
-    found = json.loads(Path(__file__).with_suffix(".json").read_text())
-    return tuple(Description(**model) for model in found)
+    return Rehearsal.describe()
 
 
 def ended(found: dict[str, Any]) -> Progress | Result:

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from partners.adapter import HttpAdapter
-from partners.contract import Broken, Output, Retry
+from partners.contract import Broken, Output, Retry, Unknown
 from tests.lab import open_lab
 from tests.running import free_port
 
@@ -110,3 +110,83 @@ def test_a_file_that_is_too_large_or_missing_is_broken(output: Output) -> None:
 
     with open_lab(app) as lab, pytest.raises(Broken):
         asyncio.run(go(lab.url))
+
+
+def hand_in(url: str) -> tuple[int, dict[str, object]]:
+    """Post a job to a lab that knows no idempotency key."""
+
+    async def go() -> tuple[int, dict[str, object]]:
+        async with HttpAdapter(url) as adapter:
+            return await adapter.post_once("/", json={})
+
+    return asyncio.run(go())
+
+
+def test_a_job_that_never_left_may_be_handed_in_again() -> None:
+    with pytest.raises(Retry, match="could not be reached"):
+        hand_in(f"http://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(408, Unknown), (425, Retry), (429, Retry), (500, Unknown), (503, Unknown)],
+)
+def test_a_job_is_posted_once_whatever_the_lab_says(status: int, error: type[Exception]) -> None:
+    handler, asked = answering(web.Response(status=status))
+    app = web.Application()
+    app.router.add_post("/", handler)
+    with open_lab(app) as lab, pytest.raises(error):
+        hand_in(lab.url)
+    assert len(asked) == 1
+
+
+class Keyed(HttpAdapter):
+    hops = 1
+
+
+def fetched(start: str, other: web.Application, seen: list[str]) -> bytes:
+    """Fetch `start`, at a lab that sends on to `other`. seen: the proof of us that it got."""
+
+    async def go(url: str, beyond: str) -> bytes:
+        async with Keyed(url, "secret") as adapter:
+            address = start.format(lab=url, beyond=beyond)
+            pieces = adapter.fetch(Output("video/mp4", address), most=1000)
+            return b"".join([piece async for piece in pieces])
+
+    with open_lab(other) as far:
+
+        async def onward(request: web.Request) -> web.Response:
+            seen.append(request.headers.get("Authorization", ""))
+            return web.Response(status=302, headers={"Location": f"{far.url}/file"})
+
+        app = web.Application()
+        app.router.add_get("/onward", onward)
+        with open_lab(app) as lab:
+            return asyncio.run(go(lab.url, far.url))
+
+
+@pytest.mark.parametrize(
+    ("start", "proofs"),
+    [("{lab}/onward", ["Bearer secret", ""]), ("{beyond}/file", [""])],
+)
+def test_our_key_goes_to_the_lab_and_to_nobody_else(start: str, proofs: list[str]) -> None:
+    seen: list[str] = []
+
+    async def file(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization", ""))
+        return web.Response(body=b"clip")
+
+    other = web.Application()
+    other.router.add_get("/file", file)
+    assert fetched(start, other, seen) == b"clip"
+    assert seen == proofs
+
+
+def test_a_second_redirect_is_not_followed() -> None:
+    async def round_about(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/file"})
+
+    other = web.Application()
+    other.router.add_get("/file", round_about)
+    with pytest.raises(Broken, match="cannot be fetched"):
+        fetched("{beyond}/file", other, [])
