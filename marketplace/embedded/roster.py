@@ -30,6 +30,7 @@ WORKER_NAME = "embedded"
 # All that an inference worker inherits of the environment: no Django, no password, no lab's secret.
 PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "KINORA_WEIGHTS", "KINORA_WORKER_RUNS",
+    "KINORA_WORKER_PLAN",
 )  # fmt: skip
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
