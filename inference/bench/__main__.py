@@ -25,7 +25,7 @@ def parser(models: Sequence[str], columns: Sequence[str]) -> argparse.ArgumentPa
     made.add_argument("--only", nargs="+", metavar="MODEL", choices=models, help=", ".join(models))
     made.add_argument(
         "--columns", nargs="+", metavar="COLUMN", choices=columns,
-        help=f"beside eager, which always runs: {', '.join(columns)}",
+        help=f"beside eager, which always runs: {' · '.join(columns)}",
     )  # fmt: skip
     made.add_argument("--tiny", action="store_true", help="small models on the CPU, as a rehearsal")
     made.add_argument("--again", action="store_true", help="measure also what --out already has")
@@ -78,7 +78,7 @@ def measure_all(
     made |= {"machine": facts(), "ceilings": ceilings(gpu=gpu() and not chosen.tiny)}
     for name in models:
         case = replace(CASES[name], seconds=CASES[name].seconds * chosen.budget)
-        had = made["models"].get(name, {}).get("columns", {})
+        had = report.settled(made, name)
         wanted = [one for one in columns if chosen.again or one == "eager" or one not in had]
         if wanted == ["eager"] and "eager" in had:
             say(f"{name}: already there")

@@ -20,6 +20,12 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def settled(report: dict[str, Any], name: str) -> set[str]:
+    """Name a model's columns that need no second try: measured, or absent here."""
+    rows = report["models"].get(name, {}).get("columns", {})
+    return {one for one, row in rows.items() if "ms" in row or row["status"].startswith("absent")}
+
+
 def merge(report: dict[str, Any], name: str, found: dict[str, Any]) -> None:
     """Put a model's figures in; columns that were not measured again stay."""
     before = report["models"].get(name, {}).get("columns", {})

@@ -141,6 +141,17 @@ def test_what_takes_too_long_is_interrupted() -> None:
         time.sleep(5)
 
 
+def test_what_was_skipped_or_failed_is_tried_again() -> None:
+    rows = {
+        "a": {"status": "ok", "ms": 1.0},
+        "b": {"status": "skipped: the time for this model was used up"},
+        "c": {"status": "failed: RuntimeError"},
+        "d": {"status": "absent: it is not installed"},
+    }
+    assert report.settled({"models": {"m": {"columns": rows}}}, "m") == {"a", "d"}
+    assert report.settled({"models": {}}, "m") == set()
+
+
 def test_figures_of_columns_that_were_not_measured_again_stay() -> None:
     made: dict[str, Any] = {"models": {"m": {"note": "old", "columns": {"a": 1, "b": 1}}}}
     report.merge(made, "m", {"note": "new", "columns": {"b": 2, "c": 2}})
