@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -27,6 +28,7 @@ from partners.contract import (
     Ticket,
     Unknown,
 )
+from partners.gate import Gate
 
 TRIES = 3
 PAUSE_SECONDS = 0.2
@@ -78,11 +80,14 @@ class HttpAdapter:
     default_url: ClassVar[str] = ""
     call_seconds: ClassVar[float] = 20.0
     fetch_seconds: ClassVar[float] = 120.0
+    calls_per_second: ClassVar[float] = 0.0  # 0: as many as come
+    calls_at_once: ClassVar[int] = 1
     hops: ClassVar[int] = 0  # redirects that a file's address may take
 
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url = (url or self.default_url).rstrip("/")
         self.secret = secret
+        self.gate = Gate(self.calls_per_second, self.calls_at_once)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -157,16 +162,25 @@ class HttpAdapter:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unknown("the lab fell silent over a job that it may have") from error
 
-    def ask(
+    @asynccontextmanager
+    async def ask(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **body: Any
-    ) -> Any:
-        return self.session().request(
-            method,
-            self.url + path,
-            headers=self.headers() | dict(headers or {}),
-            allow_redirects=False,
-            **body,
-        )
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One call through the gate, which learns how it went. Raises Retry where it is shut."""
+        with self.gate.call():
+            try:
+                async with self.session().request(
+                    method,
+                    self.url + path,
+                    headers=self.headers() | dict(headers or {}),
+                    allow_redirects=False,
+                    **body,
+                ) as answer:
+                    (self.gate.failed if answer.status >= 500 else self.gate.succeeded)()
+                    yield answer
+            except (aiohttp.ClientError, TimeoutError):
+                self.gate.failed()
+                raise
 
     def read_webhook(self, body: bytes) -> Ticket:
         raise Broken("this lab sends no notifications")

@@ -19,7 +19,8 @@ from partners.reading import Place, text
 from partners.shapes import Queued, State
 
 LIVES_SECONDS = 1800
-BUSY = frozenset({"1302", "1303"})
+BUSY = frozenset({"1302", "1303"})  # too fast, too many at once
+TROUBLED = frozenset({"5000", "5001", "5002"})
 
 
 class Kling(Queued):
@@ -59,6 +60,8 @@ class Kling(Queued):
         code = text(found, ("code",))
         if code in BUSY:
             raise Retry("the lab has its hands full", 5.0)
+        if code in TROUBLED:
+            raise Unknown(f"the lab answered {code} to a job that it may have")
         super().judge(400 if code == "1301" or code.startswith("120") else status, found)
 
     async def submit(self, job: Job) -> Ticket | Result:

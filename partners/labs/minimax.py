@@ -9,11 +9,12 @@ its length.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from partners.contract import Broken, Job, Progress, Refused, Result, Retry, Ticket
+from partners.contract import Broken, Job, Progress, Refused, Result, Retry, Ticket, Unknown
 from partners.reading import Place, text
 from partners.shapes import Queued, State
 
 CODE = ("base_resp", "status_code")
+TROUBLED = frozenset({"1000", "1001", "1024", "1033"})  # errors and time-outs of its own
 FINE, BUSY, UNSAFE_PROMPT, UNSAFE_CLIP, WRONG = "0", "1002", "1026", "1027", "2013"
 
 
@@ -44,6 +45,8 @@ class MiniMax(Queued):
         code = text(found, CODE)
         if code == BUSY:
             raise Retry("the lab has its hands full", 5.0)
+        if code in TROUBLED:
+            raise Unknown(f"the lab answered {code} to a job that it may have")
         if code == WRONG:
             raise Refused(self.reason(found))
         if code not in {FINE, ""}:
@@ -60,5 +63,7 @@ class MiniMax(Queued):
         status, found = await self.call("GET", path)
         if status != 200 or text(found, CODE) == WRONG:
             raise Broken("the lab does not know this job")
+        if text(found, CODE) in TROUBLED:
+            raise Retry("the lab is in trouble")
         self.judge(status, found)
         return found

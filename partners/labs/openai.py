@@ -2,16 +2,17 @@
 
 Sources: developers.openai.com/api/reference (images, errors), the types of `openai-python`,
 developers.openai.com/api/docs/guides/video-generation on the shutdown. Answers with the pictures
-themselves. No idempotency key is documented; a blocked request does not tell whether it had
-drawn.
+themselves. No idempotency key is documented. A blocked request may tell at which stage.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from partners.contract import Job
-from partners.reading import Place
+from partners.reading import Place, text
 from partners.shapes import Immediate
+
+STAGE = ("error", "moderation_details", "moderation_stage")
 
 
 class OpenAI(Immediate):
@@ -32,3 +33,6 @@ class OpenAI(Immediate):
     def asked(self, job: Job) -> tuple[str, dict[str, Any]]:
         body = {"model": job.target, "output_format": "png"}
         return "/v1/images/generations", body | self.renamed(job)
+
+    def refusal(self, found: Mapping[str, Any]) -> bool | None:
+        return True if text(found, STAGE) == "output" else super().refusal(found)

@@ -33,10 +33,11 @@ class Seedance(Queued):
         "cancelled": "cancelled",
     }
     refusals: ClassVar[Mapping[str, bool]] = {
-        "InputTextSensitive": False,
-        "InputImageSensitive": False,
-        "Output": True,
+        "OutputVideo": True,
+        "OutputAudio": True,
+        "OutputText": True,
         "SensitiveContent": False,
+        "RiskDetection": False,
     }
     files_at: ClassVar[Place] = ("content", "video_url")
     usage_at: ClassVar[Mapping[str, Place]] = {

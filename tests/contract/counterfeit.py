@@ -22,6 +22,7 @@ NOT_QUEUED = "the lab answers with the files: there is no job to ask after"
 NO_NOTICE = "the lab sends no notifications"
 NO_CANCEL = "the lab has no way to cancel"
 NO_LENGTH = "its answers carry no length"
+NO_CODE = "what the lab says within HTTP 200 is no trouble of its own"
 NO_PRICE = "its answers carry no price"
 
 
@@ -48,6 +49,7 @@ class Shape:
     invalid: Says
     policy_before: Says | None = None
     error_200: Mapping[str, Any]
+    troubled: Mapping[str, Any] | None = None
     receipt: Any = None
     poll: str = ""
     cancel: tuple[str, str] | None = None

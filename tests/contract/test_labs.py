@@ -29,6 +29,7 @@ from tests.contract.counterfeit import (
     FILE,
     JOB,
     NO_CANCEL,
+    NO_CODE,
     NO_NOTICE,
     NOT_QUEUED,
     Counterfeit,
@@ -179,6 +180,12 @@ async def error_in_200(b: Bench) -> None:
     assert b.lab.posts == 1
 
 
+async def trouble_in_200(b: Bench) -> None:
+    b.lab.to_job = Says(b.shape.troubled)
+    await b.fails(Unknown)
+    assert b.lab.posts == 1
+
+
 async def duplicate_notice(b: Bench) -> None:
     ticket = await b.adapter.submit(b.job)
     notice = b.lab.filled(b.shape.notice)
@@ -269,7 +276,8 @@ SCENARIOS: dict[str, Scenario] = {
     for each in (
         success, slow_success, refusal, policy_before, policy_after, failure, rate_limit,
         server_error, hang, disconnect_after_accept, malformed, malformed_later, html,
-        error_in_200, duplicate_notice, notice_first, forged_notice, success_then_failure,
+        error_in_200, trouble_in_200, duplicate_notice, notice_first, forged_notice,
+        success_then_failure,
         wrong_length, wrong_price, cancel_in_time, cancel_too_late, unknown_job,
         nothing_delivered, two_gigabytes, huge_file,
     )
@@ -288,6 +296,8 @@ def inexpressible(shape: Shape, scenario: str) -> str:
     """Why the lab's API cannot get into this; empty where it can."""
     if scenario in shape.cannot:
         return shape.cannot[scenario]
+    if scenario == "trouble_in_200" and shape.troubled is None:
+        return NO_CODE
     if scenario in ONLY_QUEUED and not shape.queued:
         return NOT_QUEUED
     if scenario in OF_NOTICES and shape.notice is None:

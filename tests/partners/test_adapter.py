@@ -190,3 +190,22 @@ def test_a_second_redirect_is_not_followed() -> None:
     other.router.add_get("/file", round_about)
     with pytest.raises(Broken, match="cannot be fetched"):
         fetched("{beyond}/file", other, [])
+
+
+def test_a_lab_that_is_down_is_left_alone_for_a_while() -> None:
+    handler, asked = answering(web.Response(status=503))
+    app = web.Application()
+    app.router.add_get("/", handler)
+
+    async def go(url: str) -> None:
+        async with HttpAdapter(url) as adapter:
+            for _ in range(4):
+                with pytest.raises(Retry):
+                    await adapter.call("GET", "/")
+            assert adapter.gate.state == "shut"
+            adapter.gate.shut_until = 0.0
+            adapter.gate.succeeded()
+
+    with open_lab(app) as lab:
+        asyncio.run(go(lab.url))
+    assert len(asked) <= 8

@@ -35,6 +35,7 @@ SHAPE = Shape(
     },
     invalid=Says(error(1201, "Invalid parameter: duration"), 400),
     policy_before=Says(error(1301, "Trigger strategy"), 400),
+    troubled=error(5002, "Internal timeout"),
     error_200=error(1102, "Account balance not enough"),
     lies={
         "wrong_length": (

@@ -25,6 +25,7 @@ SHAPE = Shape(
     },
     invalid=Says(told(2013, "invalid params: duration")),
     policy_before=Says(told(1026, "video description involves sensitive content")),
+    troubled=told(1001, "request timeout"),
     error_200=told(1008, "insufficient balance"),
     cannot={"wrong_length": NO_LENGTH, "wrong_price": NO_PRICE},
 )
