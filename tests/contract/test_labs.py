@@ -174,6 +174,13 @@ async def html(b: Bench) -> None:
     assert b.lab.posts == 1
 
 
+async def strange_receipt(b: Bench) -> None:
+    told = b.lab.filled(b.shape.receipt).replace(JOB.encode(), b"../../keys?all=1 ")
+    b.lab.to_job = Says(told)
+    await b.fails(Unknown)
+    assert (b.lab.posts, b.lab.asked) == (1, 0)
+
+
 async def error_in_200(b: Bench) -> None:
     b.lab.to_job = Says(b.shape.error_200)
     assert not isinstance(await b.fails(Broken), Unknown)
@@ -276,13 +283,15 @@ SCENARIOS: dict[str, Scenario] = {
     for each in (
         success, slow_success, refusal, policy_before, policy_after, failure, rate_limit,
         server_error, hang, disconnect_after_accept, malformed, malformed_later, html,
-        error_in_200, trouble_in_200, duplicate_notice, notice_first, forged_notice,
+        strange_receipt, error_in_200, trouble_in_200, duplicate_notice, notice_first, forged_notice,
         success_then_failure,
         wrong_length, wrong_price, cancel_in_time, cancel_too_late, unknown_job,
         nothing_delivered, two_gigabytes, huge_file,
     )
 }  # fmt: skip
-ONLY_QUEUED = frozenset({"slow_success", "malformed_later", "success_then_failure", "unknown_job"})
+ONLY_QUEUED = frozenset(
+    {"strange_receipt", "slow_success", "malformed_later", "success_then_failure", "unknown_job"}
+)
 OF_NOTICES = frozenset({"duplicate_notice", "notice_first"})
 OF_CANCELS = frozenset({"cancel_in_time", "cancel_too_late"})
 

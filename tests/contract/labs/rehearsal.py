@@ -38,6 +38,7 @@ SHAPE = Shape(
     lies={"wrong_length": (made(10272), {"video_second": "10272"})},
     cannot={
         "policy_after": "a refusal does not tell whether it had drawn",
+        "strange_receipt": "it is our own, and its receipts are no addresses",
         "wrong_price": "it reports no price",
         "nothing_delivered": "a success without files is for the caller to refuse",
     },
