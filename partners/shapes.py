@@ -68,6 +68,10 @@ class Lab(HttpAdapter):
         said = self.reason(found).lower()
         return next((after for mark, after in self.refusals.items() if mark.lower() in said), None)
 
+    def complains(self, found: Mapping[str, Any]) -> bool:
+        """Whether an answer that looks like a yes is an error."""
+        return bool(texts(found, self.reasons_at))
+
     def reason(self, found: Mapping[str, Any]) -> str:
         return texts(found, self.reasons_at) or "The lab did not say why."
 
@@ -124,7 +128,7 @@ class Queued(Lab):
         receipt = text(found, self.receipt_at)
         if RECEIPT.fullmatch(receipt):
             return Ticket(receipt)
-        if texts(found, self.reasons_at):
+        if self.complains(found):
             raise self.failure(found)
         raise Unknown("the lab took the job and gave no receipt")
 
@@ -179,7 +183,7 @@ class Immediate(Lab):
 
     async def submit(self, job: Job) -> Ticket | Result:
         found = await self.hand_in(job)
-        if not entries(found, self.files_at) and texts(found, self.reasons_at):
+        if not entries(found, self.files_at) and self.complains(found):
             raise self.failure(found)
         return self.result(found)
 

@@ -64,6 +64,9 @@ class Kling(Queued):
             raise Unknown(f"the lab answered {code} to a job that it may have")
         super().judge(400 if code == "1301" or code.startswith("120") else status, found)
 
+    def complains(self, found: Mapping[str, Any]) -> bool:
+        return text(found, ("code",)) not in {"0", ""}
+
     async def submit(self, job: Job) -> Ticket | Result:
         try:
             return await super().submit(job)

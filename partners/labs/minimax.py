@@ -52,6 +52,9 @@ class MiniMax(Queued):
         if code not in {FINE, ""}:
             raise self.failure(found)
 
+    def complains(self, found: Mapping[str, Any]) -> bool:
+        return text(found, CODE) not in {FINE, ""}
+
     async def poll(self, ticket: Ticket) -> Progress | Result:
         found = await self.asked_for(self.poll_at.format(ticket.job))
         if self.states.get(text(found, self.status_at)) == "succeeded":

@@ -283,8 +283,8 @@ SCENARIOS: dict[str, Scenario] = {
     for each in (
         success, slow_success, refusal, policy_before, policy_after, failure, rate_limit,
         server_error, hang, disconnect_after_accept, malformed, malformed_later, html,
-        strange_receipt, error_in_200, trouble_in_200, duplicate_notice, notice_first, forged_notice,
-        success_then_failure,
+        strange_receipt, error_in_200, trouble_in_200, duplicate_notice, notice_first,
+        forged_notice, success_then_failure,
         wrong_length, wrong_price, cancel_in_time, cancel_too_late, unknown_job,
         nothing_delivered, two_gigabytes, huge_file,
     )
