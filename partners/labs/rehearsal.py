@@ -4,7 +4,6 @@ A job that ends at once comes back with the answer to its submission, small file
 """
 
 import base64
-from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from partners.adapter import HttpAdapter
@@ -17,8 +16,8 @@ from partners.contract import (
     Refused,
     Result,
     Ticket,
-    Usage,
 )
+from partners.reading import usage
 
 UNITS = {"images": "image", "video_seconds": "video_second"}  # their word → ours
 
@@ -75,10 +74,10 @@ def progress(found: dict[str, Any]) -> Progress:
 def result(found: dict[str, Any]) -> Result:
     try:
         outputs = tuple(output(file) for file in found["outputs"])
-        said = {UNITS[name]: Decimal(str(n)) for name, n in found["usage"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation):
+        said = usage(found, {unit: ("usage", name) for name, unit in UNITS.items()})
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise Broken("the lab's answer makes no sense") from None
-    return Result(outputs, Usage(said))
+    return Result(outputs, said)
 
 
 def output(file: dict[str, Any]) -> Output:

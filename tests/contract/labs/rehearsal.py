@@ -35,11 +35,13 @@ SHAPE = Shape(
     },
     invalid=Says(error("invalid_input"), 422),
     error_200=error("no"),
-    lies={"wrong_length": (made(10272), {"video_second": "10272"})},
+    lies={
+        "wrong_length": (made(10272), {"video_second": "10272"}),
+        "wrong_price": (made("NaN"), {}),
+    },
     cannot={
         "policy_after": "a refusal does not tell whether it had drawn",
         "strange_receipt": "it is our own, and its receipts are no addresses",
-        "wrong_price": "it reports no price",
         "nothing_delivered": "a success without files is for the caller to refuse",
     },
 )
