@@ -10,6 +10,7 @@ from partners.contract import Usage
 log = logging.getLogger(__name__)
 
 Place = tuple[str | int, ...]
+MOST = 10**12  # of any unit; a column of usage holds fourteen digits before the point
 REASON = 300  # characters of a lab's words that a customer gets to see
 
 
@@ -46,12 +47,12 @@ def entries(found: Any, place: Place) -> list[Any]:
 
 
 def quantity(value: Any) -> Decimal | None:
-    """A figure that can be one of usage: finite and not negative."""
+    """A figure that can be one of usage: a number, not negative, of a size that can be kept."""
     try:
         figure = Decimal(str(value))
     except InvalidOperation:
         return None
-    return figure if figure.is_finite() and figure >= 0 else None
+    return figure if figure.is_finite() and 0 <= figure < MOST else None
 
 
 def usage(found: Any, places: Mapping[str, Place]) -> Usage:
