@@ -19,7 +19,7 @@ run: .venv/inference.pins  ## start everything here, do the main job, serve unti
 test: .venv/inference-dev.pins $(CLIENTS)  ## import contracts and all tests that this machine can run
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist=loadfile -m "not load and not chaos and not proofs and not browser" $(ARGS)
-	$(BIN)/python -m pytest -m browser $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist=loadfile -m browser $(ARGS)
 
 prove: .venv/inference-dev.pins  ## the long generated proofs: money under races, crashes, 100,000 prices
 	$(BIN)/python -m pytest -m proofs -rP $(ARGS)
