@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from diffusers.models.normalization import RMSNorm
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
@@ -20,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from inference.compiler.gate import Gate
 from inference.compiler.graph import value
+from inference.compiler.joined import Activated, is_joined, join, joinable
 from inference.compiler.plan import Plan, rewrite
 from inference.kernels import Exactness
 
@@ -114,8 +116,9 @@ def accelerate(
         return compiler
     if not names:
         raise ValueError(f"{type(model).__name__} has no repeated blocks to compile")
+    join(model)
     for module in model.modules():
-        if type(module).__name__ in names:
+        if type(module).__name__ in names and not draws(module):
             module.compile(backend=compiler, fullgraph=strict, dynamic=True)
     return compiler
 
@@ -124,13 +127,24 @@ def repeated(model: nn.Module) -> set[str]:
     """Name the classes of a model's repeated blocks, residual blocks of convolutions included."""
     declared = set(getattr(model, "_repeated_blocks", None) or ()) or listed(model)
     normed = Counter(type(one).__name__ for one in model.modules() if is_residual(one, declared))
-    return declared | {name for name, count in normed.items() if count > 1}
+    joined = any(joinable(model)) or any(map(is_joined, model.modules()))
+    found = {name for name, count in normed.items() if count > 1}
+    return declared | found | ({Activated.__name__} if joined else set())
 
 
 def is_residual(module: nn.Module, blocks: set[str]) -> bool:
-    """Tell whether a module has group norms of its own, and no blocks inside."""
-    own = any(isinstance(one, nn.GroupNorm) for one in module.children())
-    return own and not any(type(one).__name__ in blocks for one in module.modules())
+    """Tell whether a module has group norms, or norms of a clip, and no blocks inside."""
+    own = list(module.children())
+    clip = any(isinstance(part, nn.Conv3d) for one in own for part in one.modules())
+    normed = any(
+        isinstance(one, nn.GroupNorm) or (clip and isinstance(one, RMSNorm)) for one in own
+    )
+    return normed and not any(type(one).__name__ in blocks for one in module.modules())
+
+
+def draws(module: nn.Module) -> bool:
+    """Tell whether a block of LTX's VAE adds noise of its own: a trial would use up numbers."""
+    return getattr(module, "per_channel_scale1", None) is not None
 
 
 def listed(model: nn.Module) -> set[str]:

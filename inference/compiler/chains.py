@@ -146,6 +146,57 @@ def rounding(x: Node, weight: Node | None) -> torch.dtype:
     return dtype(weight) if dtype(weight) in HALF else torch.float32
 
 
+@dataclass(frozen=True)
+class ChannelNorm:
+    """The operands of kernels/channel_norm_silu.py, all but the activation."""
+
+    x: Node
+    weight: Node | None
+    eps: float
+    kind: str
+    scale: float
+
+
+def unit_norm(trail: Trail, node: Node) -> ChannelNorm:
+    """Read normalize(float(x)) over channels, rounded, times a number and a weight, plus 0."""
+    total = trail.step(node, "add")
+    demand(total.args[1] == 0 and not isinstance(total.args[1], Node))
+    weighted = trail.step(total.args[0], "mul")
+    weight, scaled = either(weighted, lambda arg: shape(arg) != shape(weighted))
+    trail.step(scaled, "mul")
+    scale = scaled.args[1]
+    demand(isinstance(scale, float) and shape(weight) == by_channel(weighted))
+    wide, eps = unit(trail, trail.unnarrow(scaled.args[0]))
+    x = trail.step(wide, *CASTS).args[0] if kind(wide) in CASTS else wide
+    demand(dtype(wide) == torch.float32 and dtype(x) == dtype(scaled) == dtype(total))
+    return ChannelNorm(x, weight, eps, "unit", scale)
+
+
+def by_channel(node: Node) -> tuple[int, ...]:
+    """Give the shape of one number for each channel of (B, C, ...)."""
+    _, channels, *rest = shape(node)
+    return (channels, *(1 for _ in rest))
+
+
+def unit(trail: Trail, node: Node) -> tuple[Node, float]:
+    """Read x / max(‖x‖, eps) over channels.  → x and eps."""
+    x, spread = trail.step(node, "div").args
+    least = trail.step(trail.step(spread, "expand_as").args[0], "clamp_min")
+    length = trail.step(least.args[0], "linalg_vector_norm")
+    demand(spread.args[1] is x and length.args[:4] == (x, 2, [1], True))
+    return x, least.args[1]
+
+
+def moved_norm(trail: Trail, node: Node) -> ChannelNorm:
+    """Read diffusers' RMSNorm between two moves of channels, to the end and back."""
+    last = len(shape(node)) - 1
+    demand(trail.step(node, "movedim").args[1:] in ((-1, 1), (last, 1)))
+    found = written_norm(trail, node.args[0])
+    demand(found.bias is None and dtype(node) == dtype(found.x))
+    demand(trail.step(found.x, "movedim").args[1:] in ((1, -1), (1, last)))
+    return ChannelNorm(found.x.args[0], found.weight, found.eps, found.kind, 1.0)
+
+
 # --- rotations -----------------------------------------------------------------------------------
 
 

@@ -17,9 +17,9 @@ from torch.fx import Graph, Node
 
 VIEWS = {
     "view", "reshape", "_unsafe_view", "unflatten", "flatten", "permute", "transpose", "t",
-    "unsqueeze", "squeeze", "expand", "slice", "select", "chunk", "split", "split_with_sizes",
-    "unbind", "getitem", "narrow", "movedim", "view_as", "detach", "alias", "contiguous",
-    "view_as_real", "view_as_complex",
+    "unsqueeze", "squeeze", "expand", "expand_as", "slice", "select", "chunk", "split",
+    "split_with_sizes", "unbind", "getitem", "narrow", "movedim", "view_as", "detach", "alias",
+    "contiguous", "view_as_real", "view_as_complex",
 }  # fmt: skip
 CASTS = {"to", "type_as", "_to_copy"}
 PRODUCTS = {

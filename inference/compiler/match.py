@@ -258,6 +258,18 @@ def group_norm_silu(end: Node) -> Match:
     return Match("group_norm_silu", (*operands, silu), (end,), trail.nodes, {"G": 1})
 
 
+def channel_norm_silu(end: Node) -> Match:
+    """Read a norm over channels and the SiLU that alone uses it."""
+    trail = Trail("G")
+    read = chains.moved_norm if kind(end) == "movedim" else chains.unit_norm
+    norm = read(trail, end)
+    user = next(iter(end.users))
+    silu = len(end.users) == 1 and kind(user) == "silu"
+    end = trail.step(user, "silu") if silu else end
+    args = (norm.x, norm.weight, norm.eps, norm.kind, norm.scale, silu)
+    return Match("channel_norm_silu", args, (end,), trail.nodes, {"G": 1})
+
+
 def kept_cat(end: Node) -> Match:
     """Count a concatenation that stays."""
     return Match(KEPT, (), (end,), {end: "E"}, {"E": 1})
@@ -276,6 +288,7 @@ RULES: list[tuple[frozenset[str], Callable[[Node], Match]]] = [
     (frozenset({"add"}), gated_residual),
     (frozenset({"cat"}), concat),
     (frozenset({"mul", "gelu", "silu"}), activation),
+    (frozenset({"add", "movedim"}), channel_norm_silu),
     (frozenset({"layer_norm", "rms_norm", "mul"}), plain_norm),
     (frozenset({"group_norm"}), group_norm_silu),
     (frozenset({"cat"}), kept_cat),

@@ -25,7 +25,7 @@ PATTERNS = {
     "D": "activation",
     "E": "concatenation",
     "F": "plain norm, residual add",
-    "G": "group norm",
+    "G": "group or channel norm",
 }
 
 

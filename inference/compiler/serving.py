@@ -50,12 +50,9 @@ def serve(model: Any, device: str) -> list[Compiler]:
 
 
 def decoders(model: Any) -> list[nn.Module]:
-    """Give a family's VAE if it is made of residual blocks with group norms, which plans know."""
+    """Give a family's VAE if it has residual blocks, or norms, which plans know."""
     vae = getattr(model, "vae", None)
-    if not isinstance(vae, nn.Module):
-        return []
-    grouped = any(isinstance(one, nn.GroupNorm) for one in vae.modules())
-    return [vae] if grouped and repeated(vae) else []
+    return [vae] if isinstance(vae, nn.Module) and repeated(vae) else []
 
 
 def networks(model: Any) -> list[nn.Module]:

@@ -6,6 +6,7 @@ A new template is one file beside this one and one line below.
 from __future__ import annotations
 
 from inference.kernels.activation import activation
+from inference.kernels.channel_norm_silu import channel_norm_silu
 from inference.kernels.concat import concat
 from inference.kernels.contract import Exactness, Template
 from inference.kernels.gated_residual import gated_residual
@@ -25,6 +26,7 @@ TEMPLATES: dict[str, Template] = {
         concat,
         norm,
         group_norm_silu,
+        channel_norm_silu,
     )
 }
 

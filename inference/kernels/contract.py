@@ -32,7 +32,7 @@ class Template:
     """One fused operator.
 
     `letters`: the patterns that it replaces, for reports (A QK-norm and RoPE, B modulate, C gated
-    residual, D activation, E concatenation, F plain norm, G group norm).
+    residual, D activation, E concatenation, F plain norm, G group or channel norm).
     `exactness`: of the CUDA kernel; the reference itself reproduces eager bit for bit.
     """
 

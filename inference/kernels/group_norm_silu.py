@@ -1,4 +1,4 @@
-"""G: group norm with SiLU behind it, for the UNet and all VAEs."""
+"""G: group norm with SiLU behind it, for the UNet and VAEs."""
 
 from __future__ import annotations
 

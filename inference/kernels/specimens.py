@@ -251,6 +251,24 @@ def grouped(
     return x, make(count), make(count), groups, 1e-6, True
 
 
+def filmed(
+    s: Size,
+    make: Callable[..., Tensor],
+    dtype: torch.dtype,
+    *,
+    last: bool,
+    channels: int,
+    kind: str,
+) -> Arguments:
+    """A clip of three square frames; in miniature of an odd number of channels."""
+    side, count = int(s.image**0.5), channels if s.inner > 80 else 11
+    layout = torch.channels_last_3d if last else torch.contiguous_format
+    x = make(s.batch, count, 3, side, side).to(memory_format=layout)
+    if kind == "unit":
+        return x, make(count, 1, 1, 1), 1e-12, kind, count**0.5, True
+    return x, None, 1e-8, kind, 1.0, True
+
+
 def pixels(n: int) -> Size:
     """A picture of n·n for `grouped`."""
     return Size(n * n, 0, 4, 32, 128)
@@ -292,6 +310,36 @@ SPECIMENS = [
     ),
     Specimen(
         "VAE group norm", "group_norm_silu", pixels(1024), partial(grouped, last=True, channels=128)
+    ),
+    Specimen(
+        "Wan VAE norm",
+        "channel_norm_silu",
+        pixels(512),
+        partial(filmed, last=False, channels=96, kind="unit"),
+    ),
+    Specimen(
+        "Wan VAE norm, last",
+        "channel_norm_silu",
+        pixels(512),
+        partial(filmed, last=True, channels=96, kind="unit"),
+    ),
+    Specimen(
+        "Wan VAE norm, wide",
+        "channel_norm_silu",
+        pixels(64),
+        partial(filmed, last=False, channels=384, kind="unit"),
+    ),
+    Specimen(
+        "LTX VAE norm",
+        "channel_norm_silu",
+        pixels(128),
+        partial(filmed, last=False, channels=512, kind="rms32"),
+    ),
+    Specimen(
+        "LTX VAE norm, last",
+        "channel_norm_silu",
+        pixels(128),
+        partial(filmed, last=True, channels=512, kind="rms32"),
     ),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 import inference.kernels.fp8  # noqa: F401 - its kernels count too
 from inference.kernels.ahead import SHARED_LIMIT, compiled, source
@@ -17,11 +18,11 @@ READS_ONLY = {"moments"}  # writes sums
 every = pytest.mark.parametrize("specimen", [*SPECIMENS, *APPROXIMATE], ids=lambda one: one.name)
 
 
-def launches(specimen: Specimen) -> list[Launch]:
+def launches(specimen: Specimen, dtype: torch.dtype = torch.bfloat16) -> list[Launch]:
     """What the specimen would launch; nothing was refused."""
     before = refused.total()
     with watched() as launched:
-        FUSED[specimen.template](*specimen.arguments(Draw("meta")))
+        FUSED[specimen.template](*specimen.arguments(Draw("meta", dtype)))
     assert refused.total() == before
     assert launched
     return launched
@@ -53,6 +54,13 @@ def test_so_it_does_with_fp32_inside(name: str) -> None:
     with rounding(replicate=False):
         for launch in launches(specimen):
             check(launch)
+
+
+def test_norms_of_video_vaes_do_so_in_float32_as_wans_is_served() -> None:
+    for specimen in SPECIMENS:
+        if specimen.template == "channel_norm_silu":
+            for launch in launches(specimen, torch.float32):
+                check(launch)
 
 
 @every

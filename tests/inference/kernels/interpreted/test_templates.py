@@ -89,6 +89,9 @@ def test_signs_of_zero_infinities_and_nan_pass_as_in_eager(dtype: torch.dtype) -
         ("modulate", (x, None, None, gate, gate, 1e-6, "rms32", dtype, dtype, dtype)),
         ("activation", (x, None, "silu")),
         ("activation", (x, y, "gelu_tanh")),
+        ("channel_norm_silu", (x, None, 1e-12, "unit", 2.0, False)),
+        ("channel_norm_silu", (x.mT, None, 1e-12, "unit", 2.0, True)),
+        ("channel_norm_silu", (x.mT, None, 1e-8, "rms32", 1.0, True)),
     ]
     for name, given in near:
         got, wanted = FUSED[name](*given), FUSED[name].template.reference(*given)
@@ -128,3 +131,30 @@ def test_heads_lie_before_or_behind_tokens(turned: bool, dim: int) -> None:
     got, wanted = FUSED["qk_norm_rope"](*given), FUSED["qk_norm_rope"].template.reference(*given)
     torch.testing.assert_close(got, wanted)
     assert got.stride() == wanted.stride()
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 1, 3, 5), (1, 1, 2, 3, 5), (3, 40, 4, 6)], ids=str)
+@pytest.mark.parametrize("kind", ["unit", "rms32"])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_clip_of_one_frame_or_channel_and_a_picture_are_normed_alike(
+    shape: tuple[int, ...], kind: str, last: bool
+) -> None:
+    layout = torch.channels_last_3d if len(shape) == 5 else torch.channels_last
+    x = torch.randn(shape).to(memory_format=layout if last else torch.contiguous_format)
+    weight = torch.randn(shape[1], *(1,) * (len(shape) - 2) if kind == "unit" else ())
+    given = x, weight, 1e-8, kind, shape[1] ** 0.5, False
+    before = refused.total()
+    got = FUSED["channel_norm_silu"](*given)
+    wanted = FUSED["channel_norm_silu"].template.reference(*given)
+    assert refused.total() == before
+    torch.testing.assert_close(got, wanted)
+    assert got.stride() == wanted.stride()
+
+
+def test_some_frames_of_a_clip_go_to_the_reference() -> None:
+    x = torch.randn(1, 8, 5, 4, 4)[:, :, 1:3]
+    given = x[..., ::2], None, 1e-8, "unit", 2.0, True
+    before = refused["channel_norm_silu"]
+    got = FUSED["channel_norm_silu"](*given)
+    assert same_bits(got, FUSED["channel_norm_silu"].template.reference(*given))
+    assert refused["channel_norm_silu"] == before + 1
