@@ -11,7 +11,7 @@ from torch.nn import functional
 from inference.kernels.activation import active
 from inference.kernels.contract import Exactness, template
 from inference.kernels.fused import fused
-from inference.kernels.group_norm_silu import across, after, pixel_step
+from inference.kernels.group_norm_silu import across, after, pixel_step, place
 from inference.kernels.language import jit, kept, launch, power_of_two, tl, word
 from inference.kernels.norm import normalize
 from inference.kernels.rows import DTYPES, spelled
@@ -42,13 +42,6 @@ def channel_norm_silu(
     else:
         normed = normalize(x.movedim(1, -1), weight, None, eps, kind).movedim(-1, 1)
     return functional.silu(normed) if silu else normed
-
-
-@jit
-def place(x: tl.tuple, pixels: tl.tensor, channels: tl.tensor) -> tl.tensor:
-    """Addresses in this program's batch entry; a clip's channels lie far apart."""
-    start = x[0] + tl.program_id(1).to(tl.int64) * x[1]
-    return start + channels.to(tl.int64) * x[2] + pixels * x[3]
 
 
 @jit
@@ -117,7 +110,7 @@ def run(
     pixels = max(16, TILE // channels)
     out, given = ((t, t.stride(0), t.stride(1), pixel_step(t)) for t in (result, x))
     launch(
-        kernel, (-(-total // pixels), batch, 1), max(4, pixels * channels // 1024),
+        kernel, (-(-total // pixels), 1, batch), max(4, pixels * channels // 1024),
         out=out, x=given, weight=weight, eps=eps, scale=scale, total=total,
         count=count, pixels=pixels, channels=channels, last=x.stride(1) == 1 and count > 1,
         **rounded(x, weight, kind), **after(result, silu),

@@ -44,8 +44,9 @@ def group_norm_silu(
 
 @jit
 def place(x: tl.tuple, pixels: tl.tensor, channels: tl.tensor) -> tl.tensor:
-    """Addresses in this program's batch entry."""
-    return x[0] + tl.program_id(2).to(tl.int64) * x[1] + channels * x[2] + pixels * x[3]
+    """Addresses in this program's batch entry; channels may lie 2³¹ numbers apart."""
+    start = x[0] + tl.program_id(2).to(tl.int64) * x[1]
+    return start + channels.to(tl.int64) * x[2] + pixels * x[3]
 
 
 @jit
