@@ -103,7 +103,11 @@ def checked(*, examples: int, phases: str, models: int | None = None) -> dict[st
 @pytest.mark.proofs
 def test_every_answer_is_one_that_a_document_names() -> None:
     cases = checked(examples=70, phases="examples,coverage,fuzzing")
-    found = cases | {"all": sum(cases.values()), "5xx of our making": 0, "answers beside their document": 0}
+    found = cases | {
+        "all": sum(cases.values()),
+        "5xx of our making": 0,
+        "answers beside their document": 0,
+    }
     keep("requests generated from our OpenAPI documents", found, file="openapi")
     assert sum(cases.values()) >= LEAST
 
