@@ -20,7 +20,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
-from marketplace.embedded import paper, places, roster, seed
+from marketplace.embedded import paper, roster, seed
 from marketplace.embedded.confinement import dying_with_parent
 from marketplace.embedded.supervisor import Supervisor
 
@@ -50,9 +50,16 @@ def up(*, say: Say, demo: bool, once: bool) -> int:
             return INTERRUPTED if once else 0
         finally:
             supervisor.stop()
-            with suppress(OSError):
-                places.sockets(settings.DATA).rmdir()  # it may lie outside the data folder
+            forget_sockets(settings.SOCKETS)
             say("stopped; nothing is left running")
+
+
+def forget_sockets(folder: Path) -> None:
+    """Leave nothing of killed processes there: it may lie outside the data folder."""
+    for bell in folder.glob("*.bell"):
+        bell.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def bring_up(supervisor: Supervisor, say: Say) -> None:

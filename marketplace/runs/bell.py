@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from django.conf import settings
 
@@ -26,13 +27,20 @@ def bells(queue: str) -> list[Path]:
 
 
 class Bell:
-    """Calls `heard` in the running event loop whenever somebody rings at `queue`."""
+    """Calls `heard` in the running event loop whenever somebody rings at `queue`: in its block."""
 
     def __init__(self, queue: str, heard: Callable[[], None]) -> None:
         self.path: Path = settings.SOCKETS / f"{queue}-{os.getpid()}.bell"
         self.heard = heard
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setblocking(False)
+
+    def __enter__(self) -> Self:
+        self.hang()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.take_down()
 
     def hang(self) -> None:
         """Begin to listen; where that cannot be, the broker's hints do."""

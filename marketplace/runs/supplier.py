@@ -86,19 +86,12 @@ class Supplier:
 
     async def live(self) -> None:
         self.loop, self.woken = asyncio.get_running_loop(), asyncio.Event()
-        bell = Bell(self.queue, self.woken.set)
-        bell.hang()
         async with Connections() as self.database:
             self.settler = Settler(self.database)
             seen = asyncio.create_task(present("runs_run", self.name))
             tending = asyncio.create_task(self.tend())
-            await self.succeed_the_dead()
-            while not self.stopping:
-                self.woken.clear()
-                if not await self.claim():
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self.woken.wait(), POLL_SECONDS)
-            bell.take_down()
+            with Bell(self.queue, self.woken.set):
+                await self.serve()
             tending.cancel()
             await self.hand_back()
             seen.cancel()
@@ -106,6 +99,15 @@ class Supplier:
         for adapter in self.adapters.values():
             await adapter.close()
         prober().close()
+
+    async def serve(self) -> None:
+        """Claim until it is stopped, whenever it is woken or its poll is due."""
+        await self.succeed_the_dead()
+        while not self.stopping:
+            self.woken.clear()
+            if not await self.claim():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.woken.wait(), POLL_SECONDS)
 
     async def succeed_the_dead(self) -> None:
         """Take over what a killed process of this machine held, without waiting for its leases.

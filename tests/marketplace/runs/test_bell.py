@@ -11,6 +11,7 @@ import redis
 from django.conf import settings
 from pytest_django import Settings
 
+from marketplace.embedded.up import forget_sockets
 from marketplace.hot.database import Database
 from marketplace.hot.hints import Hints
 from marketplace.runs.bell import Bell, Ringer, bells
@@ -106,3 +107,9 @@ def test_the_broker_is_told_at_once_unless_somebody_here_heard(hung_at: str, sen
 
     asyncio.run(asyncio.wait_for(story(), 20))
     assert broker.llen("tests.bell") == sent
+
+
+def test_a_stack_that_ends_leaves_no_bell_of_a_killed_process(folder: Path) -> None:
+    (folder / "labs-1.bell").touch()
+    forget_sockets(folder)
+    assert not folder.exists()
