@@ -17,8 +17,8 @@ from marketplace.limits import Bounded  # noqa: E402
 
 bounded = Bounded(django)
 
-# Thousands of waiting clients are a million objects: to look through all of them holds up everybody
-# for a third of a second, so it is done rarely, and never for what was there from the start.
+# Thousands of waiting clients are very many objects, and to look through them holds up everybody: a
+# third of the process's time with 5,000. So it is done rarely, and never for what stays for ever.
 GARBAGE = (10_000, 20, 50)
 
 Message = Any  # Django's and uvicorn's types of the same dictionaries differ
