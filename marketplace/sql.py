@@ -17,7 +17,7 @@ DEFINED = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)\(", re.MULTILINE)
 # Functions that touch a few rows by their keys for each run. A connection keeps their plans, also
 # those that it made while the tables were small: by index from the first run on.
 BY_KEY = (
-    "hold_money", "close_holds", "book_costs", "system_account", "entries_balance",
+    "hold_from", "lock_accounts", "close_holds", "book_costs", "system_account", "entries_balance",
     "spendings_follow", "enter_budgets", "hold_within_budgets", "hold_one_by_one", "admit_runs",
     "claim_runs", "report_run", "settle_runs", "cancel_run", "tell_runs", "keep_file",
     "open_session", "witness_sessions", "extend_session", "extend_hold", "close_session",

@@ -20,7 +20,8 @@ BEGIN
         SELECT DISTINCT s.account, h.currency::text AS currency
           FROM jsonb_to_recordset(items) AS i(run_id uuid, shares jsonb)
           JOIN ledger_hold h ON h.run_id = i.run_id,
-               jsonb_to_recordset(i.shares) AS s(account text)) s;
+               jsonb_to_recordset(i.shares) AS s(account text)
+         ORDER BY 1, 2) s;
 
     RETURN QUERY
     WITH wanted AS (

@@ -6,11 +6,29 @@
 -- anything), priority, earliest expiry, oldest. Items are served in their order. Runs inside the
 -- caller's transaction. Gives per run `ok`, or `insufficient_balance` with what is available for
 -- its model; a refusal writes nothing.
+CREATE OR REPLACE FUNCTION hold_money(items jsonb)
+RETURNS TABLE (run_id uuid, code text, available bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY SELECT h.run_id, h.code, h.available FROM hold_from(items, lock_accounts(ARRAY(
+        SELECT i.team_id FROM jsonb_to_recordset(items) AS i(team_id uuid)))) AS h;
+END $$;
+
+-- Lock all accounts of these teams, in id order; gives their ids.
+CREATE OR REPLACE FUNCTION lock_accounts(p_teams uuid[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN ARRAY(SELECT a.id FROM ledger_account a
+                  WHERE a.team_id = ANY (p_teams) ORDER BY a.id FOR UPDATE);
+END $$;
+
+-- `hold_money` from accounts that the caller has locked, those of `lock_accounts`.
+--
+-- An account that was opened since is not one of them and is left alone, although it can be seen
+-- by now: whoever holds its lock may wait for what the caller has locked in between.
 --
 -- Most items fit into the first account of their team: those are written by one set-based
 -- statement (a prefix sum finds them); the rest goes one by one and may span several accounts, as
 -- do all items of a team with a credit that has a scope, since each may have another first.
-CREATE OR REPLACE FUNCTION hold_money(items jsonb)
+CREATE OR REPLACE FUNCTION hold_from(items jsonb, accounts bigint[])
 RETURNS TABLE (run_id uuid, code text, available bigint) LANGUAGE plpgsql AS $$
 DECLARE
     served uuid[];
@@ -20,10 +38,6 @@ DECLARE
     missing bigint;
     slot smallint;
 BEGIN
-    PERFORM 1 FROM ledger_account a
-      WHERE a.team_id IN (SELECT i.team_id FROM jsonb_to_recordset(items) AS i(team_id uuid))
-      ORDER BY a.id FOR UPDATE;
-
     WITH wanted AS (
         SELECT w.* FROM ROWS FROM (jsonb_to_recordset(items) AS
             (run_id uuid, team_id uuid, currency text, quoted bigint, amount bigint,
@@ -35,7 +49,7 @@ BEGIN
                sum(a.posted - a.held + a.credit_limit) OVER team AS total,
                bool_or(a.scope <> '[]') OVER team AS scoped
           FROM ledger_account a
-         WHERE a.team_id IN (SELECT wanted.team_id FROM wanted)
+         WHERE a.id = ANY (accounts)
            AND a.posted - a.held + a.credit_limit > 0
            AND (a.expires_at IS NULL OR a.expires_at > now())
         WINDOW team AS (PARTITION BY a.team_id, a.currency),
@@ -79,7 +93,8 @@ BEGIN
                         FILTER (WHERE scope_rank(a.scope, item.model) IS NOT NULL), 0)
           INTO before, available
           FROM ledger_account a
-         WHERE a.team_id = item.team_id AND a.currency = item.currency
+         WHERE a.id = ANY (accounts)
+           AND a.team_id = item.team_id AND a.currency = item.currency
            AND a.posted - a.held + a.credit_limit > 0
            AND (a.expires_at IS NULL OR a.expires_at > now());
         IF available < item.amount THEN
@@ -95,7 +110,8 @@ BEGIN
         slot := 0;
         FOR source IN
             SELECT a.id, a.posted - a.held + a.credit_limit AS free FROM ledger_account a
-             WHERE a.team_id = item.team_id AND a.currency = item.currency
+             WHERE a.id = ANY (accounts)
+               AND a.team_id = item.team_id AND a.currency = item.currency
                AND a.posted - a.held + a.credit_limit > 0
                AND (a.expires_at IS NULL OR a.expires_at > now())
                AND scope_rank(a.scope, item.model) IS NOT NULL

@@ -1,19 +1,21 @@
 -- Add to open holds, slice by slice, for work whose length nobody knows before.
 
--- What a team could still set aside for a model, nano-units.
-CREATE OR REPLACE FUNCTION spendable_for(p_team uuid, p_currency text, p_model text)
+-- What could still be set aside of these accounts for a model, nano-units.
+CREATE OR REPLACE FUNCTION spendable_for(accounts bigint[], p_currency text, p_model text)
 RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(a.posted - a.held + a.credit_limit), 0)::bigint FROM ledger_account a
-     WHERE a.team_id = p_team AND a.currency = p_currency
+     WHERE a.id = ANY (accounts) AND a.currency = p_currency
        AND a.posted - a.held + a.credit_limit > 0
        AND (a.expires_at IS NULL OR a.expires_at > now())
        AND scope_rank(a.scope, p_model) IS NOT NULL;
 $$;
 
 -- Set `p_amount` more aside for an open hold, in burn order as `hold_money` does. The caller has
--- locked the hold and then the team's accounts by id, and knows that there is as much. An account
--- that the hold stands on already gets no second part.
-CREATE OR REPLACE FUNCTION extend_hold(p_run uuid, p_model text, p_amount bigint)
+-- locked the hold and then these accounts (`lock_accounts`), and knows that there is as much in
+-- them. An account that the hold stands on already gets no second part.
+CREATE OR REPLACE FUNCTION extend_hold(
+    p_run uuid, p_model text, p_amount bigint, accounts bigint[]
+)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     source record;
@@ -24,7 +26,7 @@ BEGIN
         SELECT a.id, a.posted - a.held + a.credit_limit AS free
           FROM ledger_hold h
           JOIN ledger_account a ON a.team_id = h.team_id AND a.currency = h.currency
-         WHERE h.run_id = p_run AND a.posted - a.held + a.credit_limit > 0
+         WHERE h.run_id = p_run AND a.id = ANY (accounts) AND a.posted - a.held + a.credit_limit > 0
            AND (a.expires_at IS NULL OR a.expires_at > now())
            AND scope_rank(a.scope, p_model) IS NOT NULL
          ORDER BY scope_rank(a.scope, p_model), a.priority, a.expires_at NULLS LAST, a.id

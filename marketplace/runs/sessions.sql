@@ -63,6 +63,7 @@ RETURNS TABLE (code text, held bigint, budget jsonb) LANGUAGE plpgsql AS $$
 DECLARE
     mine record;
     tight record;
+    accounts bigint[];
     wanted bigint;
     free bigint;
     granted bigint;
@@ -85,14 +86,14 @@ BEGIN
         RETURN QUERY SELECT 'ok', mine.amount, NULL::jsonb;
         RETURN;
     END IF;
-    PERFORM 1 FROM ledger_account a WHERE a.team_id = mine.team_id ORDER BY a.id FOR UPDATE;
+    accounts := lock_accounts(ARRAY[mine.team_id]);
     PERFORM 1 FROM access_spending s
       WHERE s.id = ANY (mine.spendings) ORDER BY s.id FOR UPDATE;
-    free := spendable_for(mine.team_id, mine.currency, mine.model);
+    free := spendable_for(accounts, mine.currency, mine.model);
     SELECT * INTO tight FROM tightest_budget(mine.spendings, mine.amount);
     granted := greatest(0, least(wanted, free, tight.room));
     IF granted > 0 THEN
-        PERFORM extend_hold(p_run, mine.model, granted);
+        PERFORM extend_hold(p_run, mine.model, granted, accounts);
     END IF;
     IF granted = wanted THEN
         RETURN QUERY SELECT 'ok', mine.amount + granted, NULL::jsonb;

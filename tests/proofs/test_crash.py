@@ -35,7 +35,7 @@ TABLES = (
 SETTLE_SQL = "SELECT run_id, code FROM settle_runs(%s::jsonb)"
 REFUND_SQL = "SELECT code, refunded, refundable FROM refund_run(%s, %s, %s, 'wrong')"
 COVERED = (
-    "admit_runs", "hold_within_budgets", "hold_one_by_one", "enter_budgets", "hold_money",
+    "admit_runs", "hold_within_budgets", "hold_one_by_one", "enter_budgets", "hold_from",
     "settle_runs", "close_holds", "book_costs", "spendings_follow", "entries_balance",
     "refund_run", "grant_money", "void_credit", "expire_credits", "empty_credit", "fold_entries",
     "system_account",
