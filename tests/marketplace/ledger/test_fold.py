@@ -19,6 +19,7 @@ from marketplace.ledger.hold import Want, hold
 from marketplace.ledger.models import Account, Entry, Fold
 from marketplace.ledger.transfer import grant_credit
 from tests.marketplace.ledger.test_race import at_once
+from tests.marketplace.quiet import quiet
 
 pytestmark = pytest.mark.django_db(transaction=True)  # what a transaction sees is the subject
 
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.django_db(transaction=True)  # what a transaction sees 
 def give(amount: int, reference: str) -> None:
     team = Team.objects.create(name="Ada")
     grant_credit(team=team, amount=amount, name="C", reference=reference, expires_at=None)
+
+
+def fold_all() -> int:
+    """Fold what is committed, all of it."""
+    quiet()
+    return fold()
 
 
 def funding() -> int:
@@ -48,13 +55,13 @@ GRANT = (
 
 def test_a_fold_takes_each_entry_once() -> None:
     give(5, "a")
-    assert fold() == 1
+    assert fold_all() == 1
     assert funding() == -5
-    assert fold() == 0
+    assert fold_all() == 0
     give(7, "b")
     assert check() == []  # an entry that waits is no fault
     assert lag().waiting == 1
-    assert fold() == 1
+    assert fold_all() == 1
     assert funding() == -12
     assert [f.entries for f in Fold.objects.order_by("id")] == [1, 1]
     assert (lag().waiting, lag().hour) == (0, 2)
@@ -77,20 +84,20 @@ def test_an_entry_that_commits_after_a_fold_is_in_the_next_although_its_id_is_lo
         slow.commit()
     slow_id = Entry.objects.get(amount=-100).id
     assert slow_id < Entry.objects.get(amount=-10).id < Entry.objects.get(amount=-1_000).id
-    assert fold() == 3
+    assert fold_all() == 3
     assert funding() == -1_111
     assert check() == []
 
 
 def test_a_transaction_that_never_commits_keeps_nothing_back_for_long() -> None:
     give(1, "first")
-    assert fold() == 1
+    assert fold_all() == 1
     with another_session() as slow:
         slow.execute(GRANT, ["slow", Team.objects.create(name="Slow").id, 100])
         give(10, "later")
         assert fold() == 0
         slow.rollback()
-    assert fold() == 1
+    assert fold_all() == 1
     assert funding() == -11
 
 
@@ -103,7 +110,7 @@ def test_a_fold_that_dies_before_its_commit_has_folded_nothing() -> None:
         with pytest.raises(psycopg.OperationalError):
             dying.commit()
     assert funding() == 0
-    assert fold() == 1
+    assert fold_all() == 1
     assert funding() == -5
 
 
@@ -112,7 +119,7 @@ def test_folds_at_once_fold_once() -> None:
         give(1, str(number))
     counts: list[int] = []
     at_once([lambda: counts.append(fold())] * 6)
-    counts.append(fold())
+    counts.append(fold_all())
     assert sum(counts) == 20
     assert funding() == -20
 
@@ -138,7 +145,7 @@ def test_folds_beside_captures_lose_nothing() -> None:
     at_once([spend] * 4)
     done.set()
     folding.join()
-    fold()
+    fold_all()
     assert Account.objects.get(name="lab:x").posted == 200
     assert Account.objects.get(name="revenue:x").posted == 100
     assert Fold.objects.count() > 1
@@ -147,15 +154,17 @@ def test_folds_beside_captures_lose_nothing() -> None:
 
 def test_a_restored_database_is_told_apart_and_begins_anew() -> None:
     give(5, "a")
-    fold()
+    fold_all()
     Fold.objects.update(horizon="9000000000")  # a cluster whose transactions were counted further
     with pytest.raises(DatabaseError, match=r"manage\.py fold --restored"), transaction.atomic():
         fold()
     assert funding() == -5
     give(6, "b")
+    quiet()
     assert fold_restored() == 2
     assert funding() == -11
     give(7, "c")
+    quiet()
     call_command("fold")
     assert funding() == -18
     assert lag().waiting == 0

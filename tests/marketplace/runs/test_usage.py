@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -32,6 +31,7 @@ from marketplace.runs.models import Run, UsageDay
 from marketplace.runs.usage import Wish, fold, rebuild, usage
 from tests.conftest import Person, fund, join
 from tests.marketplace import worker
+from tests.marketplace.quiet import quiet
 from tests.marketplace.supply import admit
 from tests.marketplace.web import Client
 
@@ -167,15 +167,10 @@ def days() -> list[Any]:
     return list(UsageDay.objects.order_by(*order).values_list("team_id", *DIMS, *SUMS))
 
 
-def fold_all(lanes: list[Lane]) -> None:
-    """Fold until nothing is left; whoever else works on this server may hold the horizon back."""
-    until = time.monotonic() + 30
+def fold_all() -> None:
+    """Fold what is committed, all of it."""
+    quiet()
     fold()
-    teams = [lane.team for lane in lanes]
-    while any(asked("SELECT count(*) FROM usage_tail(%(team)s)", team) != [(0,)] for team in teams):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-        fold()
 
 
 ACTS = ("charge", "charge", "void", "review", "decide", "refund", "commit")
@@ -202,7 +197,7 @@ def test_days_and_tail_are_what_was_committed_and_folding_is_rebuilding(
                 assert asked(SHOWN, lane.team) == asked(DIRECT, lane.team)
     for lane in lanes:
         lane.link.commit()
-    fold_all(lanes)
+    fold_all()
     folded = days()
     rebuild()
     assert days() == folded
@@ -218,8 +213,8 @@ def test_a_commit_that_comes_late_is_folded_once(lanes: list[Lane]) -> None:
     assert not UsageDay.objects.exists()
     assert [row[-6] for row in asked(SHOWN, early.team)] == [1]
     late.link.commit()
-    fold()
-    fold()
+    fold_all()
+    fold_all()
     assert UsageDay.objects.aggregate(sum=Sum("runs"))["sum"] == 2
 
 
@@ -234,20 +229,20 @@ def test_a_run_of_several_units_counts_once(ada: Person, still: Release) -> None
         [[line]] = usage(wish(ada), ())
         assert (line.runs, line.charged_runs, line.charged) == (1, 1, 3 * PRICE)
         assert line.units == {"audio_second": 2, "image": 3, "video_second": 5}
-        fold()
+        fold_all()
     assert UsageDay.objects.count() == 3
 
 
 def test_a_restored_database_is_folded_anew(ada: Person, still: Release) -> None:
     paid(ada)
-    fold()
+    fold_all()
     before = days()
     with connection.cursor() as cursor:  # as if its ids came from another server
         cursor.execute("UPDATE runs_usagefold SET upto = '900000000'")
         cursor.execute("UPDATE ledger_hold SET closed_xid = '800000000'")
     paid(ada)
-    fold()
-    fold()
+    fold_all()
+    fold_all()
     [[total]] = usage(wish(ada), ())
     assert (total.runs, total.charged) == (2, 2 * PRICE)
     assert len(before) == len(days())
@@ -263,7 +258,7 @@ def test_usage_equals_the_ledger(ada: Person, cy: Person, still: Release) -> Non
     admit(ada)
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM cancel_run(%s, %s)", [admit(ada), ada.team.id])
-    fold()
+    fold_all()
     refund(run=first, amount=500_000, reference="r", note="half a picture")
 
     [[total], by_model] = usage(wish(ada), (), ("model",))
@@ -279,7 +274,7 @@ def test_every_filter_and_grouping(web: Client, ada: Person, still: Release, tod
     paid(ada)
     Run.objects.update(key_id=ada.key.id, project="film")
     paid(ada, 2)
-    fold()
+    fold_all()
     for filters, pictures in [
         ({"key": ada.key.id}, 1), ({"key": None}, 2), ({"project": "film"}, 1),
         ({"project": ""}, 2), ({"model": "rehearsal/still"}, 3), ({"model": "kinora/glyph"}, 0),
@@ -319,7 +314,7 @@ def test_what_is_asked_wrongly_is_named(web: Client, ada: Person) -> None:
 
 def test_another_teams_usage_is_absent(ada: Person, cy: Person, still: Release) -> None:
     paid(cy)
-    fold()
+    fold_all()
     paid(cy)
     assert usage(wish(ada), (), ("day", "key"), ("model", "project")) == [[], [], []]
 
@@ -328,7 +323,7 @@ def test_the_command_rebuilds(
     ada: Person, still: Release, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paid(ada)
-    fold()
+    fold_all()
     UsageDay.objects.update(charged=1)
     [(fault,)] = asked(INVARIANTS["days and tail of usage are what holds and refunds say"], None)
     assert fault == str(ada.team.id)
