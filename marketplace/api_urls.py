@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 
 from marketplace.access.api import Budgets, OneBudget, Reopened
 from marketplace.accounts.api import Keys, Nowhere, OneKey
+from marketplace.catalog.api import LabKeys, OneLabKey, Self
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
 from marketplace.runs.api import Focus, Outputs, Refunds, Statement, Usage
@@ -37,5 +38,8 @@ urlpatterns = [
     path("v1/webhooks/<str:endpoint>", webhooks.OneEndpoint.as_view()),
     path("v1/webhooks/<str:endpoint>/rotate", webhooks.Rotation.as_view()),
     path("v1/webhooks/<str:endpoint>/test", webhooks.Test.as_view()),
+    path("v1/lab", Self.as_view()),
+    path("v1/lab/keys", LabKeys.as_view()),
+    path("v1/lab/keys/<str:lab_key>", OneLabKey.as_view()),
     re_path(r"^[\s\S]*\Z", Nowhere.as_view()),  # whatever a path may hold, line ends too
 ]

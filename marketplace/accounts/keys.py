@@ -18,7 +18,7 @@ from marketplace.errors import NotAllowed, NotAuthenticated
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 PREFIX = "kin_live_"
-SHAPE = re.compile(r"kin_(live|test)_[0-9A-Za-z]{36}")
+SHAPE = re.compile(r"kin_(live|test|lab)_[0-9A-Za-z]{36}")
 SCHEMES = ("bearer", "key", "token")
 SCOPES = ("run", "read", "manage")
 USUAL = ("run", "read")  # a key that leaks must not lift its own limits
@@ -58,12 +58,17 @@ def presented(authorization: str) -> bytes:
     return digest(key)
 
 
+def drawn(prefix: str) -> str:
+    """The text of a new key."""
+    body = prefix + "".join(secrets.choice(BASE62) for _ in range(30))
+    return body + checksum(body)
+
+
 def create(
     *, team: Team, name: str, created_by: User | None = None, scopes: Sequence[str] = USUAL
 ) -> tuple[ApiKey, str]:
     """Store a new key and return it with its text, which cannot be had again."""
-    body = PREFIX + "".join(secrets.choice(BASE62) for _ in range(30))
-    text = body + checksum(body)
+    text = drawn(PREFIX)
     key = ApiKey.objects.create(
         team=team,
         name=name,

@@ -1,4 +1,4 @@
-"""Lab, Model, Alias, Release, Example.
+"""Lab, Model, Alias, Release, Example, LabKey.
 
 A release is dated and immutable; its schema is the contract.
 """
@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+
+from marketplace import ids
 
 
 class Lab(models.Model):
@@ -115,3 +117,30 @@ class Example(models.Model):
 
     def __str__(self) -> str:
         return f"{self.release}: {self.inputs.get('prompt', '')}"
+
+
+class LabKey(models.Model):
+    """What calls the management API for a lab. Only the SHA-256 of the key is kept.
+
+    role: what it may do, see `lab_keys.ROLES`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    lab = models.ForeignKey(Lab, on_delete=models.CASCADE, related_name="keys")
+    name = models.CharField(max_length=80)
+    role = models.CharField(max_length=10)
+    prefix = models.CharField(max_length=20, help_text="The start of the key, for people.")
+    digest = models.BinaryField(max_length=32, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.lab} ({self.prefix}…)"
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("labkey", self.id)

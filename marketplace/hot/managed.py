@@ -1,6 +1,7 @@
 """The management API, which Django serves, under the same promise of idempotency.
 
-Stands before Django for POSTs that bring an Idempotency-Key, and passes on everything else.
+Stands before Django for POSTs that bring an Idempotency-Key, and passes on everything else. What a
+lab sends is told apart by its own references, so it is passed on too.
 """
 
 from typing import Any
@@ -13,12 +14,14 @@ from marketplace.hot.desk import HotDesk
 from marketplace.hot.wire import Receive, Scope, Send
 
 API = "/api/"
+LABS = "/api/v1/lab/"
 OWN = ("content-length", "cache-control", "x-content-type-options")  # said by `wire`
 
 
 def keyed(scope: Scope) -> bool:
     """Whether it is a POST to the API with an Idempotency-Key."""
-    if scope["method"] != "POST" or not scope["path"].startswith(API):
+    path = scope["path"]
+    if scope["method"] != "POST" or not path.startswith(API) or path.startswith(LABS):
         return False
     return any(name == b"idempotency-key" for name, _ in scope["headers"])
 

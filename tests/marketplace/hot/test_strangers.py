@@ -1,4 +1,4 @@
-"""Every address of every API, called by nobody, with a revoked key, and by another team.
+"""Every address of every API, called by nobody, with a revoked key, and by another team or lab.
 
 The addresses are those that the router and Django know, so a new one is asked without being named.
 """
@@ -15,7 +15,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from marketplace import ids
 from marketplace.access.models import Budget
 from marketplace.accounts import keys
-from marketplace.catalog.models import Release
+from marketplace.catalog import lab_keys
+from marketplace.catalog.models import Lab, Release
 from marketplace.hot.app import SURFACES
 from marketplace.runs.models import Run
 from marketplace.webhooks import endpoints
@@ -35,7 +36,8 @@ OPEN = re.compile(
 PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 DJANGOS = re.compile(r"<(?:\w+:)?(\w+)>")
 METHODS = ("get", "post", "put", "patch", "delete")
-STAMPS = re.compile(rb"(req|run|file|key|budget|endpoint|delivery|out)_[0-9a-z]{26}")
+STAMPS = re.compile(rb"[a-z]+_[0-9a-z]{26}")
+LABS = "/api/v1/lab"  # what a lab's key opens, and no team's
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,13 @@ def things(web: Client, ada: Person, still: Release) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def lab_things(still: Release) -> dict[str, str]:
+    """The same of the lab `rehearsal`."""
+    key, _ = lab_keys.create(lab=still.model.lab, name="its first", role="owner")
+    return {"lab_key": key.public_id}
+
+
 def test_the_addresses_are_those_of_all_our_apis() -> None:
     found = {str(address) for address in ALL}
     assert {
@@ -127,6 +136,43 @@ def test_the_addresses_are_those_of_all_our_apis() -> None:
         "DELETE /fal/api/v1/keys/{key}", "POST /api/v1/runs/{run}/refunds",
     } <= found  # fmt: skip
     assert len(CLOSED) > 110
+    assert "DELETE /api/v1/lab/keys/{lab_key}" in {str(address) for address in labs()}
+
+
+def labs() -> list[Address]:
+    return [a for a in CLOSED if a.pattern == LABS or a.pattern.startswith(f"{LABS}/")]
+
+
+def test_teams_keys_open_nothing_of_labs_nor_labs_keys_of_teams(
+    web: Client, ada: Person, things: dict[str, str], lab_things: dict[str, str]
+) -> None:
+    _, of_lab = lab_keys.create(lab=Lab.objects.get(), name="x", role="owner")
+    old, revoked = lab_keys.create(lab=Lab.objects.get(), name="y", role="owner")
+    lab_keys.revoke(key=old)
+    before, wrong = written(ada), []
+    for address in CLOSED:
+        named = things | lab_things
+        tried = (ada.text, revoked) if address in labs() else (of_lab,)
+        wrong += [str(address) for text in tried if address.ask(web, text, named).status != 401]
+    assert not wrong, wrong
+    assert written(ada) == before
+
+
+def test_what_is_another_labs_is_what_never_was(web: Client, lab_things: dict[str, str]) -> None:
+    other = Lab.objects.create(slug="other", name="Other")
+    _, text = lab_keys.create(lab=other, name="theirs", role="owner")
+    owned = [address for address in labs() if address.names()]
+    named = {name for address in owned for name in address.names()}
+    assert named <= lab_things.keys(), "give `lab_things` one of each"
+    wrong = []
+    for address in owned:
+        theirs = address.ask(web, text, lab_things)
+        never = address.ask(web, text, {name: fresh(said) for name, said in lab_things.items()})
+        if not 400 <= theirs.status < 500 or told(theirs) != told(never):
+            wrong.append((str(address), theirs.status, never.status))
+        if address.method in ("GET", "DELETE") and theirs.status != 404:
+            wrong.append((str(address), theirs.status, "not found"))
+    assert not wrong, wrong
 
 
 def test_nobody_gets_in_without_a_key_that_holds(
