@@ -41,12 +41,22 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Adapter(Protocol):
-    """What the marketplace asks of every supplier. All calls raise SupplierError only."""
+    """What the marketplace asks of every supplier. All calls raise SupplierError only.
+
+    keyed: a job that is handed in again under its key is the same job.
+    """
+
+    keyed: ClassVar[bool]
 
     def __init__(self, url: str = "", secret: str = "") -> None: ...
 
     async def submit(self, job: Job) -> Ticket | Result:
-        """Hand in a job; the same key again gives the same job. A quick lab answers at once."""
+        """Hand in a job, where `keyed` as often as one likes. A quick lab answers at once."""
+        ...
+
+    async def find(self, key: str) -> Ticket | None:
+        """The job that we called `key`, at a lab that can be asked for it; None where the lab
+        has none or cannot say. Raises Retry where it may say so later."""
         ...
 
     async def poll(self, ticket: Ticket) -> Progress | Result:
@@ -77,6 +87,7 @@ class Adapter(Protocol):
 class HttpAdapter:
     """The part that every lab behind HTTP shares."""
 
+    keyed: ClassVar[bool] = False
     default_url: ClassVar[str] = ""
     call_seconds: ClassVar[float] = 20.0
     fetch_seconds: ClassVar[float] = 120.0
@@ -181,6 +192,9 @@ class HttpAdapter:
             except (aiohttp.ClientError, TimeoutError):
                 self.gate.failed()
                 raise
+
+    async def find(self, key: str) -> Ticket | None:
+        return None
 
     def read_webhook(self, body: bytes) -> Ticket:
         raise Broken("this lab sends no notifications")

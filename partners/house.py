@@ -5,7 +5,7 @@ handed in through this adapter: it describes the models and says so where it is 
 """
 
 from collections.abc import AsyncIterator
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from inference import wire
 from partners.contract import Broken, Description, Job, Output, Ticket
@@ -33,11 +33,16 @@ def described(slug: str) -> Description:
 class House:
     """Stands in the registry like any other supplier; workers fetch its runs themselves."""
 
+    keyed: ClassVar[bool] = True  # nothing is handed in
+
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url, self.secret = url, secret
 
     async def submit(self, job: Job) -> NoReturn:
         raise Broken(f"{job.target} is claimed by GPU workers, not handed in")
+
+    async def find(self, key: str) -> None:
+        return None
 
     async def poll(self, ticket: Ticket) -> NoReturn:
         raise Broken(f"{ticket.job} is followed through its lease")

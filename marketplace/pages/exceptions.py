@@ -22,7 +22,7 @@ from marketplace.errors import InvalidInput, KinoraError, NotFound
 from marketplace.ledger.models import Hold
 from marketplace.money import Money
 from marketplace.pages.staff import staff_page
-from marketplace.runs import claim, uncosted
+from marketplace.runs import claim, fate, uncosted
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.models import Decision, RefundRequest, Run
 from marketplace.runs.receipt import receipt
@@ -67,7 +67,7 @@ def index(request: HttpRequest) -> HttpResponse:
     waiting = sorted([*reviews(), *requests()], key=lambda found: found.deadline)
     decided = Decision.objects.select_related("user").order_by("-id")[:DECIDED]
     context = {"waiting": waiting, "late": sum(w.late for w in waiting), "decided": decided}
-    context["uncosted"] = uncosted.waiting()
+    context |= {"uncosted": uncosted.waiting(), "fates": fate.waiting()}
     return render(request, "console/exceptions.html", context)
 
 
@@ -165,6 +165,24 @@ def cost_of(request: HttpRequest, run_id: str) -> HttpResponse:
         messages.success(request, f"Booked: {said(amount)}.")
     except ValueError:
         messages.error(request, "An amount in dollars, 0 where it cost nothing.")
+    except NotFound:
+        raise Http404("Nothing waits here.") from None
+    except KinoraError as error:
+        messages.error(request, error.message)
+    return redirect("exceptions")
+
+
+@staff_page
+@require_POST
+def fate_of(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Say what became of a job at its lab, by what a person knows."""
+    found, admin = ids.private("run", run_id), request.user
+    made = {"made": True, "absent": False}.get(request.POST.get("state", ""))
+    if found is None or not isinstance(admin, User) or made is None:
+        raise Http404("Nothing waits here.")
+    try:
+        fate.close(run=found, made=made, admin=admin, why=request.POST.get("why", ""))
+        messages.success(request, "Kept. " + ("Now book its cost." if made else "It cost nothing."))
     except NotFound:
         raise Http404("Nothing waits here.") from None
     except KinoraError as error:

@@ -55,6 +55,7 @@ urlpatterns = [
     path("console/exceptions", exceptions.index, name="exceptions"),
     path("console/exceptions/<str:run_id>", exceptions.one, name="exception"),
     path("console/uncosted/<str:run_id>", exceptions.cost_of, name="uncosted"),
+    path("console/fates/<str:run_id>", exceptions.fate_of, name="fate"),
     path("console/margins", margins.index, name="margins"),
     path("console/audit", audit.index, name="audit"),
     path("webhooks", webhooks.index, name="webhooks"),

@@ -31,6 +31,9 @@ CASE_SQL = """
                            coalesce(s.closed_at, s.seen_at) - s.opened_at), 6)::text,
                        'reported', s.reported::text, 'frames', s.frames, 'reason', s.reason)
               FROM runs_session s WHERE s.run_id = r.id) AS session,
+           r.ticket IS NULL AND EXISTS (
+               SELECT 1 FROM runs_attempt y WHERE y.run_id = r.id AND y.outcome = 'lost'
+                  AND y.submitting_at IS NOT NULL) AS doubtful,
            r.queue, f.lines AS tariff_lines, f.policy AS tariff_policy,
            (SELECT sum(extract(epoch FROM coalesce(x.ended_at, clock_timestamp()) - x.claimed_at))
               FROM runs_attempt x WHERE x.run_id = r.id) AS attempt_seconds
@@ -48,14 +51,21 @@ CASE_SQL = """
 
 
 def claim(
-    *, queue: str, worker: str, warm: Sequence[str], limit: int, warm_only: bool = False
+    *,
+    queue: str,
+    worker: str,
+    warm: Sequence[str],
+    limit: int,
+    warm_only: bool = False,
+    without: Sequence[str] = (),
 ) -> Statement:
     """Take up to `limit` waiting runs: run_id, attempt, inputs, ticket, timeout_seconds, cancel,
-    laned.  warm_only: none of a model that would have to be loaded beside the runs in hand."""
+    laned. warm_only: none of a model that would have to be loaded beside the runs in
+    hand; without: adapters that the worker has no room for."""
     return (
         "SELECT run_id, attempt, inputs, ticket, timeout_seconds, cancel, laned"
-        " FROM claim_runs(%s, %s, %s, %s, %s::interval, %s)",
-        [queue, worker, list(warm), limit, LEASE, warm_only],
+        " FROM claim_runs(%s, %s, %s, %s, %s::interval, %s, %s)",
+        [queue, worker, list(warm), limit, LEASE, warm_only, list(without)],
     )
 
 
@@ -98,6 +108,12 @@ def report(told: Iterable[dict[str, Any]]) -> Statement:
 def keep_ticket(*, run: UUID, attempt: int, ticket: dict[str, Any]) -> Statement:
     """Keep the supplier's receipt: kept, False where the fence is lost."""
     return "SELECT keep_ticket(%s, %s, %s) AS kept", [run, attempt, Jsonb(ticket)]
+
+
+def mark_submitting(*, run: UUID, attempt: int, key: str | None) -> Statement:
+    """Write down that the job is about to be handed in under `key`, or surely was not (None):
+    marked, False where the fence is lost."""
+    return "SELECT mark_submitting(%s, %s, %s) AS marked", [run, attempt, key]
 
 
 def hand_back(*, run: UUID, attempt: int, most: int = settings.MAX_ATTEMPTS) -> Statement:

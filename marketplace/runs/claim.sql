@@ -3,11 +3,11 @@
 -- Give a worker up to `p_limit` waiting runs of a queue: those past the fairness deadline first,
 -- then by priority, then those whose model it has warm, then the oldest. Runs in lanes come only as
 -- far as their lanes have room; laned: whether its end makes room in one. p_warm_only: for a worker
--- that has runs in hand. Of those best runs it gets the ones whose model it has warm; so one that is
+-- that has runs in hand; p_without: adapters that it has no room for. Of those best runs it gets the ones whose model it has warm; so one that is
 -- past the fairness deadline lets the worker empty its hands, and is claimed by whoever has.
 CREATE OR REPLACE FUNCTION claim_runs(
     p_queue text, p_worker text, p_warm text[], p_limit int, p_lease interval,
-    p_warm_only boolean DEFAULT false
+    p_warm_only boolean DEFAULT false, p_without text[] DEFAULT '{}'
 ) RETURNS TABLE (
     run_id uuid, attempt int, release_id bigint, inputs jsonb, ticket jsonb,
     timeout_seconds int, warm boolean, cancel boolean, laned boolean
@@ -24,7 +24,7 @@ BEGIN
         SELECT r.id, r.created_at, r.priority, l.timeout_seconds, l.target = ANY (p_warm) AS warm
           FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
          WHERE r.queue = p_queue AND r.state = 'queued' AND r.lanes IS NULL
-           AND (r.start_by > now()) IS NOT FALSE
+           AND (r.start_by > now()) IS NOT FALSE AND l.adapter <> ALL (p_without)
          ORDER BY r.created_at < now() - interval '10 s' DESC, r.priority DESC,
                   l.target = ANY (p_warm) DESC, r.created_at
          LIMIT p_limit FOR UPDATE OF r SKIP LOCKED
@@ -34,7 +34,8 @@ BEGIN
              UNION ALL
             SELECT r.id, r.created_at, r.priority, l.timeout_seconds, l.target = ANY (p_warm)
               FROM runs_run r JOIN catalog_release l ON l.id = r.release_id
-             WHERE r.id = ANY (in_lanes) AND (r.start_by > now()) IS NOT FALSE) AS b
+             WHERE r.id = ANY (in_lanes) AND (r.start_by > now()) IS NOT FALSE
+               AND l.adapter <> ALL (p_without)) AS b
          ORDER BY b.created_at < now() - interval '10 s' DESC, b.priority DESC, b.warm DESC,
                   b.created_at
          LIMIT p_limit
@@ -100,6 +101,24 @@ BEGIN
      WHERE r.id = p_run AND r.webhooks @> '[{"events": ["run.progress"]}]'
        AND NOT EXISTS (SELECT 1 FROM runs_outbox o
                         WHERE o.topic = 'run.progress' AND o.key = p_run::text);
+END $$;
+
+-- Write down that an attempt is about to hand its job in under a key, or that it surely has not
+-- (p_key NULL). The run's row is locked, so that whoever claims the run anew reads of it, or the
+-- fence is lost before anything is handed in.
+CREATE OR REPLACE FUNCTION mark_submitting(p_run uuid, p_attempt int, p_key text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM 1 FROM runs_run r
+      WHERE r.id = p_run AND r.attempt = p_attempt AND r.state = 'running' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE runs_attempt a
+       SET job_key = coalesce(p_key, ''),
+           submitting_at = CASE WHEN p_key IS NULL THEN NULL ELSE clock_timestamp() END
+     WHERE a.run_id = p_run AND a.number = p_attempt;
+    RETURN true;
 END $$;
 
 -- Keep the partner's receipt of the job, fenced.

@@ -36,7 +36,9 @@ def gather(run: Run, reason: str) -> Evidence:
     """What speaks for a request. Where a person has decided about the run before, a person decides
     again, whatever is found. Reads and decodes the run's files: seconds, outside a transaction."""
     found = FINDERS[reason](run)
-    decided = Decision.objects.filter(run_id=run.id, user__isnull=False).exclude(act="cost")
+    decided = Decision.objects.filter(run_id=run.id, user__isnull=False).exclude(
+        act__in=("cost", "fate")
+    )
     if decided.exists():
         return Evidence(NOTHING, found.facts | {"decided_before": True})
     return found

@@ -1,15 +1,15 @@
 """Carry one claimed run through a supplier's API: submit, follow, fetch, probe.
 
-Gives how it ended and writes nothing but the ticket and the files; the caller holds the lease and
-settles. A run that another process had begun is followed by its ticket; without a ticket it is
-submitted under the same key, which the supplier knows, so that no job is ever made twice.
+Gives how it ended and writes nothing but marks, the ticket and files; the caller holds the lease
+and settles. A run that another process had begun is followed by its ticket. Without one it is
+handed in again only where the lab knows its key or surely had no job; else the lab is asked for it
+by our name, and where it cannot say, the job's fate is unknown and the run ends at no cost.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from marketplace.media import store
 from marketplace.media.probe import ProbeFailed, prober
@@ -26,6 +26,7 @@ from partners.contract import (
     Retry,
     SupplierError,
     Ticket,
+    Unknown,
 )
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,21 @@ log = logging.getLogger(__name__)
 FIRST_POLL, LONGEST_POLL = 0.1, 1.0  # seconds; each is half as long again as the one before
 FETCH_TRIES = 3
 CANCEL_SECONDS = 5.0
+LOOKS = (0.0, 1.0, 3.0)  # seconds before each look for a job whose receipt was lost
 MOST_OUTPUTS = 16
 
-KeepTicket = Callable[[dict[str, Any]], Awaitable[bool]]
+UNANSWERED = "The lab did not answer. You were not charged."
+LOST_RECEIPT = "its process ended before the lab had answered, and the lab names no such job"
+
+
+class Notes(Protocol):
+    """What is written down of an attempt while it lasts; False where the fence is lost."""
+
+    async def submitting(self, key: str | None) -> bool:
+        """The job is about to be handed in under `key`, or surely was not (None)."""
+        ...
+
+    async def ticket(self, ticket: dict[str, Any]) -> bool: ...
 
 
 class FenceLost(Exception):
@@ -59,6 +72,7 @@ class Work:
     laned: bool = False
     cancelled: bool = False
     lost: bool = False
+    submitting: bool = False  # the lab may have the job, and has not said so
     progress: Progress | None = None
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -79,22 +93,21 @@ class Work:
         raise FenceLost if self.lost else Unwanted
 
 
-async def execute(work: Work, adapter: Adapter, keep_ticket: KeepTicket) -> End:
+async def execute(work: Work, adapter: Adapter, notes: Notes) -> End:
     """Take the run to its end, whatever that is. Raises FenceLost."""
     try:
         async with asyncio.timeout(work.case.timeout_seconds):
-            result = await obtain(work, adapter, keep_ticket)
+            result = await obtain(work, adapter, notes)
             return await received(work.case, adapter, result)
     except Unwanted:
         await call_off(work, adapter)
-        return failed(
-            "cancelled_after", "cancelled", "The run was cancelled.", at_lab=called_off(work)
-        )
+        return told_off(work, "cancelled_after", "cancelled", "The run was cancelled.")
     except TimeoutError:
         await call_off(work, adapter)
-        return failed(
-            "supplier_error", "timeout", "The lab took too long.", at_lab=called_off(work)
-        )
+        return told_off(work, "supplier_error", "timeout", "The lab took too long.")
+    except Unknown as error:
+        log.warning("%s: nobody knows what became of its job: %s", work.case.public_id, error)
+        return failed("supplier_error", "supplier_error", UNANSWERED, doubt=error.message)
     except Refused as error:
         outcome = "refused_after" if error.generated else "refused_before"
         return failed(outcome, "refused", error.message)
@@ -102,16 +115,17 @@ async def execute(work: Work, adapter: Adapter, keep_ticket: KeepTicket) -> End:
         return failed("supplier_error", "supplier_error", error.message)
 
 
-async def obtain(work: Work, adapter: Adapter, keep_ticket: KeepTicket) -> Result:
+async def obtain(work: Work, adapter: Adapter, notes: Notes) -> Result:
     """Follow the job to its result. Raises SupplierError, FenceLost, Unwanted."""
     told: Ticket | Progress | Result
-    told = Ticket.from_json(work.ticket) if work.ticket else await submit(work, adapter)
+    told = Ticket.from_json(work.ticket) if work.ticket else await begin(work, adapter, notes)
+    work.submitting = False
     if isinstance(told, Result):
         return told
     ticket = told
     if not work.ticket:
         work.ticket = ticket.as_json()
-        if not await keep_ticket(work.ticket):
+        if not await notes.ticket(work.ticket):
             raise FenceLost
     pause = FIRST_POLL
     while not isinstance(told, Result):
@@ -127,16 +141,46 @@ async def obtain(work: Work, adapter: Adapter, keep_ticket: KeepTicket) -> Resul
     return told
 
 
-async def submit(work: Work, adapter: Adapter) -> Ticket | Result:
-    """Hand the job in, again for as long as the lab is away. Raises SupplierError."""
+async def begin(work: Work, adapter: Adapter, notes: Notes) -> Ticket | Result:
+    """Hand the job in, or find the one that an attempt before handed in. Raises SupplierError."""
+    if adapter.keyed or not work.case.doubtful:
+        return await submit(work, adapter, notes)
+    for pause in LOOKS:
+        await work.pause(pause)
+        if ticket := await found(work, adapter):
+            return ticket
+    raise Unknown(LOST_RECEIPT)
+
+
+async def found(work: Work, adapter: Adapter) -> Ticket | None:
+    """What the lab says of the job by our name for it, once it says anything."""
+    while True:
+        try:
+            return await adapter.find(work.case.public_id)
+        except Retry as error:
+            await work.pause(max(error.after, LONGEST_POLL))
+
+
+async def submit(work: Work, adapter: Adapter, notes: Notes) -> Ticket | Result:
+    """Hand the job in, again for as long as the lab is away. Raises SupplierError, FenceLost."""
     case = work.case
     job = Job(case.public_id, work.target, handed(case), case.timeout_seconds)
     while True:
+        await mark(work, adapter, notes, job.key)
         try:
             return await adapter.submit(job)
-        except Retry as error:
+        except Retry as error:  # the lab surely has no job
             log.info("%s: %s", case.public_id, error)
+            await mark(work, adapter, notes, None)
             await work.pause(max(error.after, LONGEST_POLL))
+
+
+async def mark(work: Work, adapter: Adapter, notes: Notes, key: str | None) -> None:
+    """Write down what a process that takes over has to know. Raises FenceLost."""
+    if not adapter.keyed:
+        if not await notes.submitting(key):
+            raise FenceLost
+        work.submitting = key is not None
 
 
 async def call_off(work: Work, adapter: Adapter) -> None:
@@ -148,6 +192,12 @@ async def call_off(work: Work, adapter: Adapter) -> None:
             await adapter.cancel(Ticket.from_json(work.ticket))
     except (SupplierError, TimeoutError) as error:
         log.warning("%s could not be called off: %s", work.case.public_id, error)
+
+
+def told_off(work: Work, outcome: str, code: str, message: str) -> End:
+    """A run that was given up; in the midst of handing the job in, its fate is unknown."""
+    doubt = "it was given up before the lab had answered" if work.submitting else ""
+    return failed(outcome, code, message, at_lab=called_off(work), doubt=doubt)
 
 
 def called_off(work: Work) -> str:

@@ -1,4 +1,4 @@
-"""Run, Attempt, Output, Progress, Outbox.
+"""Run, Attempt, Output, Progress, Outbox; of labs, `labs.py`.
 
 queued → running → succeeded | failed | cancelled. The attempt number is the fence of every later
 write. Rows are written by the `.sql` functions of this folder; the ORM reads them.
@@ -15,6 +15,7 @@ from marketplace.accounts.models import ApiKey, Team, User
 from marketplace.catalog.models import Release
 from marketplace.ledger.models import TransactionId
 from marketplace.metering.models import Price
+from marketplace.runs.labs import Fate  # noqa: F401 - Django finds it here
 
 
 class Run(models.Model):
@@ -151,7 +152,11 @@ class Run(models.Model):
 
 
 class Attempt(models.Model):
-    """One try of a run. outcome: the state it ended in, `lost`, or empty while it lasts."""
+    """One try of a run. outcome: the state it ended in, `lost`, or empty while it lasts.
+
+    submitting_at: when it began to hand the job in at a lab that cannot be handed it twice. Without
+    a ticket of the run it says that nobody knows whether the lab has the job.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="attempts")
     number = models.IntegerField()
@@ -159,6 +164,8 @@ class Attempt(models.Model):
     claimed_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=20, blank=True)
+    submitting_at = models.DateTimeField(null=True)
+    job_key = models.CharField(max_length=80, blank=True, default="", db_default="")
 
     class Meta:
         constraints: ClassVar = [

@@ -253,10 +253,11 @@ def lost(known: Row) -> End:
     case = Case.from_row(known, known["attempt"])
     if case.session:
         return ended(case) if case.session["reason"] else cut_off(case, case.session)
+    doubt = "nobody was left to ask the lab" if case.doubtful else ""
     if known["cancel"]:
-        return failed("cancelled_after", "cancelled", "The run was cancelled.")
+        return failed("cancelled_after", "cancelled", "The run was cancelled.", doubt=doubt)
     message = "Our worker was lost, also when the run was tried again. You were not charged."
-    return failed("our_error", "worker_lost", message)
+    return failed("our_error", "worker_lost", message, doubt=doubt)
 
 
 def is_sold(offer: Offer) -> bool:

@@ -73,6 +73,7 @@ class Case:
     adapter: str = ""
     tariff_lines: Sequence[Mapping[str, Any]] = ()
     tariff_policy: Mapping[str, str] = field(default_factory=dict)
+    doubtful: bool = False  # a lost attempt was handing the job in and left no receipt
     is_session: bool = False
     session: Mapping[str, Any] | None = None  # once it is open: seconds, reported, frames, reason
 
@@ -102,6 +103,7 @@ class Case:
             adapter=row["adapter"],
             tariff_lines=row["tariff_lines"] or (),
             tariff_policy=row["tariff_policy"] or {},
+            doubtful=row["doubtful"],
             is_session=row["segment"] == SESSION,
             session=row["session"],
         )
@@ -130,7 +132,8 @@ class End:
     """How an attempt ended. reported: unit → quantity. measured_seconds: our clock, for compute.
 
     session_seconds: the database's clock. error: {code, message}, fit for the customer. at_lab:
-    the outcome as the lab saw it, where that is another one.
+    the outcome as the lab saw it, where that is another one. doubt: why nobody knows whether the
+    lab has the job, and will bill it.
     """
 
     outcome: str
@@ -141,10 +144,11 @@ class End:
     error: Mapping[str, str] | None = None
     at_lab: str = ""
     session_seconds: Decimal | None = None
+    doubt: str = ""
 
 
-def failed(outcome: str, code: str, message: str, *, at_lab: str = "") -> End:
-    return End(outcome, error={"code": code, "message": message}, at_lab=at_lab)
+def failed(outcome: str, code: str, message: str, *, at_lab: str = "", doubt: str = "") -> End:
+    return End(outcome, error={"code": code, "message": message}, at_lab=at_lab, doubt=doubt)
 
 
 def settling(items: Sequence[Mapping[str, Any]]) -> Statement:
@@ -170,8 +174,17 @@ def item(case: Case, end: End) -> dict[str, Any]:
         "outputs": [output(case, kept, n) for n, kept in enumerate(end.outputs)],
         "events": [event.as_json() for event in metered.events],
         "hold": closing(case, metered),
-        "cost": cost_item(case, end, end.at_lab or outcome),
+        "cost": None if end.doubt else cost_item(case, end, end.at_lab or outcome),
+        "fate": fate(case, end),
     }
+
+
+def fate(case: Case, end: End) -> dict[str, Any] | None:
+    """A job that the lab may have, with what was seen; None where its fate is known."""
+    if not end.doubt:
+        return None
+    seen = {"at": datetime.now(UTC).isoformat(), "what": end.doubt, "attempt": case.attempt}
+    return {"key": case.public_id, "evidence": [seen]}
 
 
 def outcome_of(case: Case, end: End) -> str:

@@ -7,7 +7,8 @@
 --          events: [{unit, quantity, requested, reported, measured}],
 --          hold: {state, amount, shares: [{account, amount}]},
 --          cost: {amount, payable, cogs, currency}, what it cost us; {uncosted}, why nobody
---                could say; or null}].
+--                could say; or null,
+--          fate: {key, evidence} of a job that the lab may have, or null}].
 -- The fence: only the present attempt settles. A run whose lease lapsed may still be settled by that
 -- attempt as long as nobody has claimed it again. Gives per run `settled`, `replayed` (it had ended under this
 -- very attempt) or `stale`; only the first writes.
@@ -74,6 +75,26 @@ BEGIN
     INSERT INTO runs_uncosted (run_id, why, at)
     SELECT (i ->> 'run_id')::uuid, i #>> '{cost,uncosted}', now()
       FROM jsonb_array_elements(mine) AS i WHERE i #> '{cost,uncosted}' IS NOT NULL
+    ON CONFLICT DO NOTHING;
+
+    -- A job that its attempt says nobody knows of, and one that a lost attempt was handing in when
+    -- it left no receipt: however the run ends, that is found out.
+    INSERT INTO runs_fate (run_id, adapter, job_key, state, evidence, at, ask_at)
+    SELECT r.id, l.adapter, coalesce(i #>> '{fate,key}', d.job_key), 'open',
+           coalesce(d.evidence, '[]') || coalesce(i #> '{fate,evidence}', '[]'),
+           now(), now() + interval '30 s'
+      FROM jsonb_array_elements(mine) AS i
+      JOIN runs_run r ON r.id = (i ->> 'run_id')::uuid
+      JOIN catalog_release l ON l.id = r.release_id
+      LEFT JOIN LATERAL (
+          SELECT max(a.job_key) AS job_key, jsonb_agg(jsonb_build_object(
+                     'at', a.submitting_at, 'attempt', a.number,
+                     'what', 'its process ended before the lab had answered') ORDER BY a.number)
+                 AS evidence
+            FROM runs_attempt a
+           WHERE a.run_id = r.id AND a.outcome = 'lost' AND a.submitting_at IS NOT NULL
+             AND r.ticket IS NULL) d ON true
+     WHERE i #>> '{fate,key}' IS NOT NULL OR d.evidence IS NOT NULL
     ON CONFLICT DO NOTHING;
 
     INSERT INTO runs_outbox (topic, key, created_at)

@@ -9,7 +9,9 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 from uuid import UUID
@@ -19,6 +21,7 @@ import uvloop
 from django.conf import settings
 from psycopg_pool import PoolTimeout
 
+from marketplace import environment
 from marketplace.celery import LABS
 from marketplace.channel import present
 from marketplace.media.probe import prober
@@ -26,6 +29,7 @@ from marketplace.runs import claim
 from marketplace.runs.bell import Bell
 from marketplace.runs.connections import Connections, Row, Statement
 from marketplace.runs.execute import FenceLost, Work, execute
+from marketplace.runs.reconcile import reconcile
 from marketplace.runs.settle import Case, End, failed, item
 from marketplace.runs.settler import Settler
 from partners.adapter import Adapter
@@ -38,6 +42,7 @@ POLL_SECONDS = 5.0  # claims this often without a hint
 TEND_SECONDS = 0.5
 RENEW_TICKS = 5  # every 2.5 s; see claim.SILENT_SECONDS
 CANCEL_TICKS = 2
+RECONCILE_SECONDS = 15.0
 AWAY_SECONDS = 0.5  # between two tries while the database is away
 HAND_BACK_SECONDS = 1.0
 ANY_ATTEMPT = 1_000_000
@@ -90,12 +95,14 @@ class Supplier:
             self.settler = Settler(self.database)
             seen = asyncio.create_task(present("runs_run", self.name))
             tending = asyncio.create_task(self.tend())
+            asking = asyncio.create_task(self.ask_after_lost_jobs())
             with Bell(self.queue, self.woken.set):
                 await self.serve()
             tending.cancel()
             await self.hand_back()
             seen.cancel()
-            await asyncio.gather(seen, return_exceptions=True)
+            asking.cancel()
+            await asyncio.gather(seen, asking, return_exceptions=True)
         for adapter in self.adapters.values():
             await adapter.close()
         prober().close()
@@ -157,14 +164,9 @@ class Supplier:
 
     async def carry(self, work: Work, adapter: str) -> None:
         """Execute and settle one run."""
-
-        async def keep_ticket(ticket: dict[str, Any]) -> bool:
-            run, attempt = work.case.run_id, work.case.attempt
-            rows = await self.insist(claim.keep_ticket(run=run, attempt=attempt, ticket=ticket))
-            return bool(rows[0]["kept"])
-
+        notes = Notes(work.case.run_id, work.case.attempt, self.insist)
         try:
-            end = await execute(work, self.adapter(adapter), keep_ticket)
+            end = await execute(work, self.adapter(adapter), notes)
         except FenceLost:
             log.warning("%s is no longer ours", work.case.public_id)
             return
@@ -172,7 +174,8 @@ class Supplier:
 
     def adapter(self, name: str) -> Adapter:
         if name not in self.adapters:
-            url = getattr(settings, f"{name.upper()}_URL", "")
+            variable = f"{name.upper()}_URL"
+            url = getattr(settings, variable, "") or environment.address(f"KINORA_{variable}")
             self.adapters[name] = open_adapter(name, url=url)
         return self.adapters[name]
 
@@ -199,6 +202,12 @@ class Supplier:
                     await self.look_for_cancels()
                 if tick % RENEW_TICKS == 0:
                     await self.renew()
+
+    async def ask_after_lost_jobs(self) -> None:
+        while True:
+            with suppress(*DATABASE_AWAY):
+                await reconcile(self.database, self.adapter)
+            await asyncio.sleep(RECONCILE_SECONDS)
 
     async def report(self) -> None:
         told = [work for work in self.works.values() if work.progress]
@@ -256,6 +265,23 @@ class Supplier:
                     claim.hand_back(run=run, attempt=attempt, most=ANY_ATTEMPT)
                 )
         await asyncio.gather(*left, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Writes down what becomes of one attempt; see `execute.Notes`."""
+
+    run: UUID
+    attempt: int
+    ask: Callable[[Statement], Awaitable[list[Row]]]
+
+    async def submitting(self, key: str | None) -> bool:
+        rows = await self.ask(claim.mark_submitting(run=self.run, attempt=self.attempt, key=key))
+        return bool(rows[0]["marked"])
+
+    async def ticket(self, ticket: dict[str, Any]) -> bool:
+        rows = await self.ask(claim.keep_ticket(run=self.run, attempt=self.attempt, ticket=ticket))
+        return bool(rows[0]["kept"])
 
 
 def is_alive(process: str) -> bool:

@@ -12,11 +12,12 @@ import hmac
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
-from partners.contract import Job, Result, Retry, SupplierError, Ticket, Unknown
+from partners.contract import Broken, Job, Result, Retry, SupplierError, Ticket, Unknown
 from partners.reading import Place, text
-from partners.shapes import Queued, State
+from partners.shapes import RECEIPT, Queued, State
 
 LIVES_SECONDS = 1800
 BUSY = frozenset({"1302", "1303"})  # too fast, too many at once
@@ -71,18 +72,18 @@ class Kling(Queued):
         try:
             return await super().submit(job)
         except Unknown as unknown:
-            receipt = await self.looked_up(job.key)
-            if not receipt:
-                raise unknown from None
-            return Ticket(receipt)
+            with suppress(SupplierError):
+                if ticket := await self.find(job.key):
+                    return ticket
+            raise unknown from None
 
-    async def looked_up(self, key: str) -> str:
-        """The lab's name of the job that we call `key`; empty where that cannot be learnt."""
+    async def find(self, key: str) -> Ticket | None:
         try:
             _, found = await self.call("GET", self.poll_at.format(key))
-        except SupplierError:
-            return ""
-        return text(found, self.receipt_at)
+        except Broken:
+            return None
+        receipt = text(found, self.receipt_at)
+        return Ticket(receipt) if RECEIPT.fullmatch(receipt) else None
 
 
 def token(access: str, secret: str, now: float) -> str:

@@ -25,6 +25,7 @@ UNITS = {"images": "image", "video_seconds": "video_second"}  # their word → o
 class Rehearsal(HttpAdapter):
     """Prompt in, picture or clip out, with switches for everything that can go wrong."""
 
+    keyed: ClassVar[bool] = True
     default_url: ClassVar[str] = "http://127.0.0.1:8001"
 
     async def submit(self, job: Job) -> Ticket | Result:

@@ -7,6 +7,7 @@ in which `$id`, `$url` and `$b64` stand for the job, the address of its file and
 import asyncio
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from aiohttp.test_utils import TestServer
 
 FILE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 JOB = "job-7f3a"
+NAMES = re.compile(r"run_[0-9a-z]+")
 TWO_GB = 2 * 1024**3
 
 NOT_QUEUED = "the lab answers with the files: there is no job to ask after"
@@ -81,13 +83,18 @@ class Counterfeit:
         self.file: Any = Says(FILE)
         self.posts = self.jobs = self.asked = self.cancelled = self.sent = 0
         self.keys: set[str] = set()
+        self.names: list[str] = []  # that jobs were given
         self.unproven: list[str] = []
         self.url = ""
 
-    async def __aenter__(self) -> "Counterfeit":
+    def application(self) -> web.Application:
+        """For whoever serves it himself, and sets `url`."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self.handle)
-        self.server = TestServer(app)
+        return app
+
+    async def __aenter__(self) -> "Counterfeit":
+        self.server = TestServer(self.application())
         await self.server.start_server(shutdown_timeout=0)
         self.url = str(self.server.make_url("")).rstrip("/")
         return self
@@ -116,7 +123,7 @@ class Counterfeit:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         self.posts += 1
-        await request.read()
+        self.names += NAMES.findall(await request.text())
         key = request.headers.get("Idempotency-Key", str(self.posts))
         if isinstance(self.to_job, str) and self.to_job in {"accept", "drop", *self.shape.states}:
             self.keys.add(key)
@@ -128,7 +135,7 @@ class Counterfeit:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         known = [self.shape.poll.replace("$id", JOB)]
         if self.shape.found_by_key and self.jobs:
-            known.append(self.shape.poll.replace("$id", "run-1"))
+            known += [self.shape.poll.replace("$id", name) for name in ("run-1", *self.names)]
         if not self.shape.queued or request.path_qs not in known:
             return await self.say(request, Says({}, 404))
         self.asked += 1

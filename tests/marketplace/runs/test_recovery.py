@@ -1,17 +1,8 @@
 """The supplier as its own process: woken through the real broker, killed, replaced."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from urllib.parse import quote
 
 import pytest
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
 from marketplace.catalog.models import Release
@@ -19,35 +10,10 @@ from marketplace.runs import sweep
 from marketplace.runs.models import Run
 from tests.conftest import Person
 from tests.lab import Lab
+from tests.marketplace.processes import supplier_process
 from tests.marketplace.supply import SMALL, admit, closed, ended, until
-from tests.running import ROOT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("labs queue")]
-COMMAND = ["-m", "celery", "-A", "marketplace.celery", "worker", "-P", "threads", "-c", "1"]
-OPTIONS = ["-Q", "labs", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
-
-
-def database_url() -> str:
-    """The test's own database, as the environment names one."""
-    known = connection.settings_dict
-    who = f"{quote(known['USER'])}:{quote(known['PASSWORD'])}"
-    place = f"{quote(known['HOST'], safe='')}:{known['PORT']}"
-    return f"postgresql://{who}@{place}/{known['NAME']}"
-
-
-@contextmanager
-def supplier_process(lab: Lab) -> Iterator["subprocess.Popen[bytes]"]:
-    environ = os.environ | {
-        "KINORA_DATABASE_URL": database_url(),
-        "KINORA_BROKER_URL": settings.BROKER_URL,
-        "KINORA_REHEARSAL_URL": lab.url,
-    }
-    process = subprocess.Popen([sys.executable, *COMMAND, *OPTIONS], cwd=ROOT, env=environ)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
@@ -55,7 +21,7 @@ def test_a_run_whose_supplier_is_killed_is_finished_by_the_next_and_made_once(
     ada: Person, still: Release, lab: Lab, elsewhere: bool
 ) -> None:
     """On another machine the next one waits for the lease; on this one it sees who is dead."""
-    with supplier_process(lab) as first:
+    with supplier_process(KINORA_REHEARSAL_URL=lab.url) as first:
         run_id = admit(ada, **SMALL | {"latency_ms": 1_000})
         until(lambda: Run.objects.filter(id=run_id, ticket__isnull=False).exists(), 60)
         first.kill()
@@ -64,7 +30,7 @@ def test_a_run_whose_supplier_is_killed_is_finished_by_the_next_and_made_once(
     if elsewhere:
         Run.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         assert sweep.lapsed_leases() == 1
-    with supplier_process(lab):
+    with supplier_process(KINORA_REHEARSAL_URL=lab.url):
         until(lambda: Run.objects.filter(state="succeeded").exists(), 60)
     run = ended(run_id)
     assert (run.attempt, run.outputs.count()) == (2, 1)
