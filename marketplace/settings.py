@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "marketplace.media",
     "marketplace.fleet",
     "marketplace.webhooks",
+    "marketplace.payouts",
     "marketplace.runs",
     "marketplace.pages",
 ]

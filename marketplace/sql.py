@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 
 HERE = Path(__file__).resolve().parent
-ROOMS = ("ledger", "metering", "media", "access", "webhooks", "runs")  # as they import
+ROOMS = ("ledger", "metering", "media", "access", "webhooks", "payouts", "runs")  # as they import
 DEFINED = re.compile(r"^CREATE OR REPLACE FUNCTION (\w+)\(", re.MULTILINE)
 # Functions that touch a few rows by their keys for each run. A connection keeps their plans, also
 # those that it made while the tables were small: by index from the first run on.

@@ -22,12 +22,13 @@ class Share:
     amount: int
 
 
-def captured(amount: int, shares: Sequence[Share]) -> dict[str, Any]:
-    """Capture `amount` and share it; the shares sum to it exactly."""
+def captured(amount: int, shares: Sequence[Share], agreement: int | None = None) -> dict[str, Any]:
+    """Capture `amount` and share it; the shares sum to it exactly. agreement: that they follow."""
     if amount < 0 or sum(share.amount for share in shares) != amount:
         raise ValueError("shares must sum to the captured amount")
     listed = [{"account": s.account, "amount": s.amount} for s in shares]
-    return {"state": "captured", "amount": amount, "shares": listed}
+    named = {"agreement": agreement} if agreement else {}
+    return {"state": "captured", "amount": amount, "shares": listed} | named
 
 
 def voided() -> dict[str, Any]:

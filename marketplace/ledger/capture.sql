@@ -1,6 +1,7 @@
 -- Close many holds in one call: capture up to the held amount, void, or leave for review.
 --
--- items: [{run_id, state: captured | voided | expired | in_review, amount, shares: [{account, amount}]}].
+-- items: [{run_id, state: captured | voided | expired | in_review, amount,
+--          shares: [{account, amount}], agreement: the version that they follow, or null}].
 -- shares name system accounts and sum to amount (the entries' guard checks it). Takes from the accounts that the hold itself
 -- named, in their order, and gives back the rest; writes one balanced transfer per captured hold
 -- (none for an amount of 0). Locks holds by id, then accounts by id. Runs inside the caller's
@@ -25,10 +26,10 @@ BEGIN
 
     RETURN QUERY
     WITH wanted AS (
-        SELECT w.run_id, w.state, w.amount, w.shares, w.place, h.price_id, h.currency
+        SELECT w.run_id, w.state, w.amount, w.shares, w.agreement, w.place, h.price_id, h.currency
           FROM ROWS FROM (jsonb_to_recordset(items) AS
-            (run_id uuid, state text, amount bigint, shares jsonb)) WITH ORDINALITY
-            AS w(run_id, state, amount, shares, place)
+            (run_id uuid, state text, amount bigint, shares jsonb, agreement bigint))
+            WITH ORDINALITY AS w(run_id, state, amount, shares, agreement, place)
           JOIN ledger_hold h ON h.run_id = w.run_id
          WHERE h.state = 'open' OR (h.state = 'in_review' AND w.state <> 'in_review')
     ), part AS (
@@ -54,8 +55,9 @@ BEGIN
           FROM wanted w WHERE h.run_id = w.run_id
         RETURNING h.run_id, h.state, h.captured
     ), transfer AS (
-        INSERT INTO ledger_transfer (kind, reference, run_id, price_id, note, event_at)
-        SELECT 'charge', 'charge:' || w.run_id, w.run_id, w.price_id, '', now()
+        INSERT INTO ledger_transfer (kind, reference, run_id, price_id, agreement_id, note,
+                                     event_at)
+        SELECT 'charge', 'charge:' || w.run_id, w.run_id, w.price_id, w.agreement, '', now()
           FROM wanted w WHERE w.state = 'captured' AND w.amount > 0
         RETURNING id, ledger_transfer.run_id
     ), entry AS (

@@ -1,6 +1,6 @@
 -- What runs cost us, written with their settlement: a memo between two system accounts.
 --
--- items: [{run_id, amount, payable, cogs, currency}]; amount > 0. `payable` gets it (we owe it to a
+-- items: [{run_id, amount, payable, cogs, currency, agreement}]; amount > 0. `payable` gets it (we owe it to a
 -- lab, or a pool of our own has earned it), `cogs` gives it. Once per run, by the reference.
 CREATE OR REPLACE FUNCTION book_costs(items jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -8,9 +8,9 @@ BEGIN
         SELECT DISTINCT unnest(ARRAY[i.payable, i.cogs]) AS name, i.currency
           FROM jsonb_to_recordset(items) AS i(payable text, cogs text, currency text)) s;
     WITH transfer AS (
-        INSERT INTO ledger_transfer (kind, reference, run_id, note, event_at)
-        SELECT 'cost', 'cost:' || i.run_id, i.run_id, '', now()
-          FROM jsonb_to_recordset(items) AS i(run_id uuid)
+        INSERT INTO ledger_transfer (kind, reference, run_id, agreement_id, note, event_at)
+        SELECT 'cost', 'cost:' || i.run_id, i.run_id, i.agreement, '', now()
+          FROM jsonb_to_recordset(items) AS i(run_id uuid, agreement bigint)
         ON CONFLICT (reference) DO NOTHING
         RETURNING id, run_id
     )

@@ -92,6 +92,7 @@ class Transfer(models.Model):
     reference = models.CharField(max_length=120, unique=True)
     run_id = models.UUIDField(null=True, db_index=True)
     price_id = models.BigIntegerField(null=True)
+    agreement_id = models.BigIntegerField(null=True)
     note = models.CharField(max_length=200, blank=True)
     event_at = models.DateTimeField()
     xid = TransactionId(db_default=PresentTransaction(), editable=False)

@@ -51,8 +51,10 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
-    INSERT INTO ledger_transfer (kind, reference, run_id, price_id, note, event_at)
-    SELECT 'refund', p_reference, p_run, h.price_id, p_note, now()
+    INSERT INTO ledger_transfer (kind, reference, run_id, price_id, agreement_id, note, event_at)
+    SELECT 'refund', p_reference, p_run, h.price_id,
+           (SELECT c.agreement_id FROM ledger_transfer c
+             WHERE c.run_id = p_run AND c.kind = 'charge'), p_note, now()
       FROM ledger_hold h WHERE h.run_id = p_run
     ON CONFLICT (reference) DO NOTHING RETURNING id INTO transfer_id;
     IF transfer_id IS NULL THEN  -- another run took the reference in this moment

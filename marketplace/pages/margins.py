@@ -11,7 +11,7 @@ from marketplace.pages.staff import staff_page
 from marketplace.runs.margin import margins
 
 DAYS = 30
-AMOUNTS = ("charged", "refunded", "cost", "margin")
+AMOUNTS = ("charged", "refunded", "share", "cost", "margin")
 
 
 @staff_page

@@ -35,6 +35,15 @@ CASE_SQL = """
                SELECT 1 FROM runs_attempt y WHERE y.run_id = r.id AND y.outcome = 'lost'
                   AND y.submitting_at IS NOT NULL) AS doubtful,
            r.queue, f.lines AS tariff_lines, f.policy AS tariff_policy,
+           CASE WHEN g.id IS NOT NULL THEN json_build_object('agreement', g.id, 'lab', b.slug,
+               'basis', g.basis, 'millionths', g.millionths, 'promotions', g.promotions)
+               END AS terms,
+           CASE WHEN g.basis = 'net' THEN (
+               SELECT json_agg(json_build_object('amount', q.amount, 'funder',
+                          CASE WHEN c.kind = 'promo' THEN coalesce(nullif(c.funder, ''), 'kinora')
+                               ELSE '' END) ORDER BY q.position)
+                 FROM ledger_holdpart q JOIN ledger_account c ON c.id = q.account_id
+                WHERE q.hold_id = r.id) END AS parts,
            (SELECT sum(extract(epoch FROM coalesce(x.ended_at, clock_timestamp()) - x.claimed_at))
               FROM runs_attempt x WHERE x.run_id = r.id) AS attempt_seconds
       FROM runs_run r
@@ -47,6 +56,9 @@ CASE_SQL = """
       LEFT JOIN metering_tariff f ON f.release_id = r.release_id AND f.currency = p.currency
            AND f.effective_from <= r.created_at
            AND (f.effective_to IS NULL OR f.effective_to > r.created_at)
+      LEFT JOIN payouts_agreement g ON g.lab_id = m.lab_id AND g.currency = p.currency
+           AND g.effective_from <= r.created_at
+           AND (g.effective_to IS NULL OR g.effective_to > r.created_at)
      WHERE r.id = ANY(%s)"""
 
 

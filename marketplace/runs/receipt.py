@@ -32,11 +32,11 @@ WITH asked AS (SELECT %s::uuid AS run_id)
 SELECT json_build_object('entries', (
     SELECT coalesce(json_agg(json_build_object(
                'transfer', t.reference, 'kind', t.kind, 'note', t.note,
-               'account', a.name, 'amount', e.amount,
-               'currency', a.currency, 'at', t.event_at) ORDER BY e.id), '[]')
-      FROM ledger_entry e
-      JOIN ledger_transfer t ON t.id = e.transfer_id
-      JOIN ledger_account a ON a.id = e.account_id
+               'account', e.account, 'amount', e.amount,
+               'currency', e.currency, 'at', t.event_at) ORDER BY t.id, e.place), '[]')
+      FROM ledger_transfer t
+     CROSS JOIN LATERAL shown_entries(t.id) WITH ORDINALITY
+           AS e(account, yours, currency, amount, place)
      WHERE t.run_id = asked.run_id AND t.kind IN ('charge', 'refund')), 'credits', (
     SELECT coalesce(json_agg(json_build_object(
                'name', a.name, 'kind', a.kind, 'scope', a.scope, 'funder', a.funder,

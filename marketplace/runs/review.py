@@ -20,7 +20,6 @@ from django.utils import timezone
 from marketplace.accounts.models import User
 from marketplace.errors import Conflict, InvalidInput, NotFound
 from marketplace.ledger import capture
-from marketplace.ledger.accounts import revenue_account
 from marketplace.ledger.models import Hold
 from marketplace.metering.models import MeterEvent
 from marketplace.metering.quote import counted_units, priced_lines, total
@@ -29,6 +28,7 @@ from marketplace.runs import claim
 from marketplace.runs.connections import Row, rows
 from marketplace.runs.models import Decision, Run
 from marketplace.runs.refunds import working_days
+from marketplace.runs.settle import Case, captured
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +97,8 @@ def decide(
     amount = cost(known[0], charged)
     if amount > known[0]["held"]:
         raise Conflict(f"Only {Money(known[0]['held'], known[0]['currency'])} is held.")
-    share = capture.Share(revenue_account(known[0]["model"]), amount)
-    closing = capture.captured(amount, [share]) if amount else capture.voided()
+    case = Case.from_row(known[0], known[0]["attempt"])
+    closing = captured(case, amount) if amount else capture.voided()
     lock_in_review(run)
     capture.close(closings={run: closing})
     for unit, quantity in charged.items():  # counted on the day that it is charged

@@ -22,7 +22,6 @@ from marketplace.ledger.accounts import (
     cogs_account,
     payable_account,
     pool_account,
-    revenue_account,
 )
 from marketplace.media.probe import Measures
 from marketplace.metering import tariff
@@ -32,6 +31,7 @@ from marketplace.metering.quote import counted_units, priced_lines, total
 from marketplace.metering.segments import SESSION
 from marketplace.metering.terms import Unpriceable
 from marketplace.metering.units import FEES, UNITS, Facts
+from marketplace.payouts.split import Terms, split
 from marketplace.runs.connections import Statement
 from marketplace.runs.witnesses import checks
 
@@ -74,6 +74,8 @@ class Case:
     tariff_lines: Sequence[Mapping[str, Any]] = ()
     tariff_policy: Mapping[str, str] = field(default_factory=dict)
     doubtful: bool = False  # a lost attempt was handing the job in and left no receipt
+    terms: Terms | None = None  # agreed with the lab at the instant of the hold
+    parts: Sequence[Mapping[str, Any]] = ()  # of the hold, where the terms ask for them
     is_session: bool = False
     session: Mapping[str, Any] | None = None  # once it is open: seconds, reported, frames, reason
 
@@ -104,6 +106,8 @@ class Case:
             tariff_lines=row["tariff_lines"] or (),
             tariff_policy=row["tariff_policy"] or {},
             doubtful=row["doubtful"],
+            terms=Terms.from_json(row["terms"]),
+            parts=row["parts"] or (),
             is_session=row["segment"] == SESSION,
             session=row["session"],
         )
@@ -244,12 +248,22 @@ def closing(case: Case, metered: Metered) -> dict[str, Any]:
     amount = min(metered.amount, case.held)
     if amount == 0:
         return capture.voided()
-    return capture.captured(amount, [capture.Share(revenue_account(case.model), amount)])
+    return captured(case, amount)
+
+
+def captured(case: Case, amount: int) -> dict[str, Any]:
+    """Capture `amount`, shared as agreed with the lab."""
+    agreement = case.terms.agreement if case.terms else None
+    shares = split(case.model, amount, case.terms, case.parts)
+    return capture.captured(amount, shares, agreement)
 
 
 def cost_item(case: Case, end: End, outcome: str) -> dict[str, Any] | None:
     """What the run cost us, for `book_costs`; None where it cost nothing. Where the tariff does not
-    say, why: a person books it later, and the customer does not wait for that."""
+    say, why: a person books it later, and the customer does not wait for that. A lab that has a
+    part of the charges bills nothing beside it."""
+    if case.terms and case.terms.by_share and case.adapter != tariff.OWN:
+        return None
     used = tariff.Used(
         by_class(case, end.reported),
         by_class(case, measured(end)),
@@ -277,7 +291,8 @@ def booking(case: Case, amount: int) -> dict[str, Any]:
     lab = case.model.partition("/")[0]
     payable = pool_account(case.queue) if case.adapter == tariff.OWN else payable_account(lab)
     accounts = {"payable": payable, "cogs": cogs_account(case.model)}
-    return {"amount": amount, "currency": case.currency} | accounts
+    agreement = {"agreement": case.terms.agreement} if case.terms else {}
+    return {"amount": amount, "currency": case.currency} | accounts | agreement
 
 
 def measured(end: End) -> dict[str, Decimal]:

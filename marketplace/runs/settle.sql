@@ -5,9 +5,9 @@
 --          outputs: [{id, position, kind, content_type, path, bytes, sha256 (hex), width, height,
 --                     frames, seconds, sound, expires_at}],
 --          events: [{unit, quantity, requested, reported, measured}],
---          hold: {state, amount, shares: [{account, amount}]},
---          cost: {amount, payable, cogs, currency}, what it cost us; {uncosted}, why nobody
---                could say; or null,
+--          hold: {state, amount, shares: [{account, amount}], agreement},
+--          cost: {amount, payable, cogs, currency, agreement}, what it cost us; {uncosted}, why
+--                nobody could say; or null,
 --          fate: {key, evidence} of a job that the lab may have, or null}].
 -- The fence: only the present attempt settles. A run whose lease lapsed may still be settled by that
 -- attempt as long as nobody has claimed it again. Gives per run `settled`, `replayed` (it had ended under this

@@ -38,22 +38,18 @@ SELECT r.id, l.slug || '/' || m.slug || '@' || e.version AS release, r.price_id,
                    'charged', trim_scale(u.quantity)::text) ORDER BY u.unit), '[]')
           FROM metering_meterevent u WHERE u.run_id = r.id) AS usage,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'account', a.name, 'yours', a.team_id IS NOT NULL, 'amount_nano', n.amount)
-                   ORDER BY n.id), '[]')
-          FROM ledger_transfer t
-          JOIN ledger_entry n ON n.transfer_id = t.id
-          JOIN ledger_account a ON a.id = n.account_id
+                   'account', n.account, 'yours', n.yours, 'amount_nano', n.amount)), '[]')
+          FROM ledger_transfer t, shown_entries(t.id) n
          WHERE t.run_id = r.id AND t.kind = 'charge') AS entries,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'at', t.event_at, 'note', t.note, 'amount_nano', given.amount,
                    'entries', given.entries) ORDER BY t.id), '[]')
           FROM ledger_transfer t, LATERAL (
-               SELECT sum(n.amount) FILTER (WHERE a.team_id IS NOT NULL) AS amount,
+               SELECT sum(n.amount) FILTER (WHERE n.yours) AS amount,
                       jsonb_agg(jsonb_build_object(
-                          'account', a.name, 'yours', a.team_id IS NOT NULL,
-                          'amount_nano', n.amount) ORDER BY n.id) AS entries
-                 FROM ledger_entry n JOIN ledger_account a ON a.id = n.account_id
-                WHERE n.transfer_id = t.id) given
+                          'account', n.account, 'yours', n.yours,
+                          'amount_nano', n.amount)) AS entries
+                 FROM shown_entries(t.id) n) given
          WHERE t.run_id = r.id AND t.kind = 'refund') AS refunds
   FROM runs_run r
   JOIN ledger_hold h ON h.run_id = r.id AND h.currency = %s

@@ -11,7 +11,7 @@ from marketplace.runs.margin import margins
 
 
 class Command(BaseCommand):
-    help = "Charge, refunds, cost and margin per release and outcome of the last days."
+    help = "Charge, refunds, labs' share, cost and margin per release and outcome of the last days."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=int, default=30)
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         for row in margins(now - timedelta(days=options["days"]), now):
             said = "  ".join(
                 f"{name} {Money(row[name], 'USD')}"
-                for name in ("charged", "refunded", "cost", "margin")
+                for name in ("charged", "refunded", "share", "cost", "margin")
             )
             release = f"{row['model']}@{row['release']}"
             self.stdout.write(f"{release}  {row['outcome']}  {row['runs']} runs  {said}")

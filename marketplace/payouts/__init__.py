@@ -1,0 +1,1 @@
+"""What labs are owed: agreements, shares, statements, price proposals, invoices."""
