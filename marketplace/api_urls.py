@@ -8,6 +8,7 @@ from marketplace.accounts.api import Keys, Nowhere, OneKey
 from marketplace.catalog.api import LabKeys, OneLabKey, Self
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
+from marketplace.payouts import api as payouts
 from marketplace.runs.api import Focus, Outputs, Refunds, Statement, Usage
 from marketplace.webhooks import api as webhooks
 
@@ -41,5 +42,10 @@ urlpatterns = [
     path("v1/lab", Self.as_view()),
     path("v1/lab/keys", LabKeys.as_view()),
     path("v1/lab/keys/<str:lab_key>", OneLabKey.as_view()),
+    path("v1/lab/agreements", payouts.Agreements.as_view()),
+    path("v1/lab/statements", payouts.Statements.as_view()),
+    path("v1/lab/statements/<str:statement>", payouts.OneStatement.as_view()),
+    path("v1/lab/statements/<str:statement>/lines", payouts.StatementLines.as_view()),
+    path("v1/lab/statements/<str:statement>/export", payouts.StatementExport.as_view()),
     re_path(r"^[\s\S]*\Z", Nowhere.as_view()),  # whatever a path may hold, line ends too
 ]

@@ -21,6 +21,7 @@ from django.conf import settings
 CHORES = "chores"
 LABS = "labs"
 NIGHTLY = crontab(hour="3", minute="10")  # UTC
+AFTER = crontab(hour="6", minute="10")  # when a month's last runs have long ended
 
 
 def every(seconds: float, task: str) -> dict[str, Any]:
@@ -29,7 +30,8 @@ def every(seconds: float, task: str) -> dict[str, Any]:
     return {"task": task, "schedule": timedelta(seconds=seconds), "options": options}
 
 
-app = Celery("kinora", broker=settings.BROKER_URL, include=["marketplace.runs.tasks"])
+TASKS = ["marketplace.runs.tasks", "marketplace.payouts.tasks"]
+app = Celery("kinora", broker=settings.BROKER_URL, include=TASKS)
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",
@@ -49,6 +51,7 @@ app.conf.update(
         "often": every(2, "kinora.sweep_often"),
         "seldom": every(10, "kinora.sweep_seldom"),
         "audit": {"task": "kinora.audit", "schedule": NIGHTLY, "options": {"queue": CHORES}},
+        "months": {"task": "kinora.close_months", "schedule": AFTER, "options": {"queue": CHORES}},
         "forecast": every(600, "kinora.forecast"),
     },
 )

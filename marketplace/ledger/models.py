@@ -87,6 +87,9 @@ class Transfer(models.Model):
         REFUND = "refund"
         VOID = "void"
         COST = "cost"
+        ADJUSTMENT = "adjustment"
+        PROMOTION = "promotion"
+        GUARANTEE = "guarantee"
 
     kind = models.CharField(max_length=10, choices=Kind)
     reference = models.CharField(max_length=120, unique=True)

@@ -19,3 +19,9 @@ END $$;
 
 CREATE OR REPLACE TRIGGER agreement_kept BEFORE UPDATE OR DELETE ON payouts_agreement
     FOR EACH ROW EXECUTE FUNCTION agreement_kept();
+
+CREATE OR REPLACE TRIGGER statements_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payouts_statement
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER statement_lines_kept
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON payouts_statementline
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -53,4 +53,50 @@ INVARIANTS = {
         HAVING coalesce(sum(e.amount) FILTER (WHERE starts_with(a.name, 'lab_payable:')), 0) < 0
             OR (sum(e.amount) FILTER (WHERE a.team_id IS NOT NULL) = 0
                 AND sum(e.amount) FILTER (WHERE starts_with(a.name, 'lab_payable:')) <> 0)""",
+    "a statement's line is what its transfer says": """
+        SELECT x.transfer_id::text
+          FROM payouts_statementline x
+          JOIN payouts_statement s ON s.id = x.statement_id
+          JOIN catalog_lab l ON l.id = s.lab_id
+          JOIN ledger_transfer t ON t.id = x.transfer_id
+          JOIN ledger_entry e ON e.transfer_id = t.id
+          JOIN ledger_account a ON a.id = e.account_id
+         GROUP BY x.id, t.id, s.currency
+        HAVING x.kind <> t.kind OR bool_or(a.currency <> s.currency)
+            OR x.gross <> coalesce(-sum(e.amount) FILTER (WHERE a.team_id IS NOT NULL), 0)
+            OR x.owed <> coalesce(sum(e.amount) FILTER (WHERE a.team_id IS NULL
+                   AND starts_with(a.name, 'lab_payable:')), 0)""",
+    "a statement's figures are its lines', and it opens where the one before ended": """
+        SELECT s.id::text
+          FROM (SELECT s.*, coalesce(sum(s.payable) OVER (PARTITION BY s.lab_id, s.currency
+                       ORDER BY s."end" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+                       AS before,
+                       lag(s."end") OVER (PARTITION BY s.lab_id, s.currency ORDER BY s."end")
+                       AS follows
+                  FROM payouts_statement s) s
+          LEFT JOIN (SELECT x.statement_id, count(*) AS lines, sum(x.owed) AS owed,
+                            sum(x.gross) AS gross FROM payouts_statementline x GROUP BY 1) x
+            ON x.statement_id = s.id
+          LEFT JOIN LATERAL (SELECT sum(b.value::bigint) AS borne
+                               FROM jsonb_each_text(s.borne) b) b ON true
+         WHERE s.opening <> s.before OR s.start <> s.follows
+            OR s.lines_count <> coalesce(x.lines, 0)
+            OR s.gross - s.refunded <> coalesce(x.gross, 0)
+            OR s.share + s.cost + s.adjustments <> coalesce(x.owed, 0)
+            OR s.payable <> s.share + s.cost + s.adjustments - coalesce(b.borne, 0) - s.burned""",
+    "what statements told and what they moved is all that the ledger owes a lab but the untold": """
+        SELECT a.name
+          FROM ledger_account a
+          JOIN catalog_lab l ON a.name = 'lab_payable:' || l.slug
+          JOIN ledger_entry e ON e.account_id = a.id
+          JOIN ledger_transfer t ON t.id = e.transfer_id
+          LEFT JOIN payouts_statementline x ON x.transfer_id = t.id
+         WHERE a.team_id IS NULL
+         GROUP BY a.id, l.id
+        HAVING coalesce(sum(e.amount) FILTER (WHERE x.id IS NOT NULL
+                   OR t.kind IN ('promotion', 'guarantee')), 0) <> (
+               SELECT coalesce(sum(s.payable), 0) FROM payouts_statement s
+                WHERE s.lab_id = l.id AND s.currency = a.currency)
+            OR bool_or(t.kind NOT IN ('charge', 'refund', 'cost', 'adjustment', 'promotion',
+                                      'guarantee'))""",
 }

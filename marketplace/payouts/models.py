@@ -1,10 +1,11 @@
-"""Agreement. What a lab and we have agreed is never edited, only superseded."""
+"""Agreement, Statement, StatementLine. None is ever edited: triggers refuse it."""
 
 from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
 
+from marketplace import ids
 from marketplace.accounts.models import User
 from marketplace.catalog.models import Lab
 
@@ -58,3 +59,69 @@ class Agreement(models.Model):
 
     def __str__(self) -> str:
         return f"Agreement with {self.lab} v{self.version}"
+
+
+class Statement(models.Model):
+    """What a lab earned in a period, closed once; amounts in nano-units, told by `figures.py`.
+
+    What was written for the period after it was closed is in the next one.
+    """
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    lab = models.ForeignKey(Lab, on_delete=models.PROTECT, related_name="statements")
+    currency = models.CharField(max_length=3)
+    start = models.DateTimeField()
+    end = models.DateTimeField(help_text="the first instant that is left out")
+    lines_count = models.IntegerField()
+    gross = models.BigIntegerField(help_text="what customers were charged")
+    refunded = models.BigIntegerField(help_text="of it, and of earlier periods' charges")
+    share = models.BigIntegerField(help_text="the lab's part, less what refunds took back")
+    cost = models.BigIntegerField(help_text="what tariffs say")
+    adjustments = models.BigIntegerField()
+    credits = models.JSONField(help_text="funder → what their credits paid of gross - refunded")
+    borne = models.JSONField(help_text="funder → what of it the lab pays for")
+    guarantees = models.JSONField(help_text="how each was burned down")
+    burned = models.BigIntegerField()
+    payable = models.BigIntegerField(
+        help_text="share + cost + adjustments - borne - burned, to be paid"
+    )
+    opening = models.BigIntegerField(help_text="payable of all statements before")
+    sha256 = models.CharField(max_length=64, help_text="of its lines, as the export has them")
+    closed_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["lab", "currency", "end"], name="statement_once_per_period"
+            )
+        ]
+        ordering: ClassVar = ["-end"]
+
+    def __str__(self) -> str:
+        return f"Statement of {self.lab} until {self.end:%Y-%m-%d}"
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("stm", self.id)
+
+
+class StatementLine(models.Model):
+    """A charge, refund, cost or adjustment of one run; each is in one statement."""
+
+    statement = models.ForeignKey(Statement, on_delete=models.PROTECT, related_name="lines")
+    position = models.IntegerField()
+    transfer_id = models.BigIntegerField(unique=True)
+    kind = models.CharField(max_length=10)
+    run_id = models.UUIDField(null=True)
+    model = models.CharField(max_length=110)
+    agreement_id = models.BigIntegerField(null=True)
+    at = models.DateTimeField()
+    gross = models.BigIntegerField(help_text="what the customer paid; of a refund below 0")
+    owed = models.BigIntegerField(help_text="what the lab has of it")
+    credits = models.JSONField(help_text="funder → what of gross their credits paid")
+    borne = models.JSONField(help_text="funder → what of it the lab pays for")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["statement", "position"], name="statement_line_place")
+        ]

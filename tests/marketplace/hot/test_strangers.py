@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from marketplace import ids
 from marketplace.access.models import Budget
@@ -18,6 +19,7 @@ from marketplace.accounts import keys
 from marketplace.catalog import lab_keys
 from marketplace.catalog.models import Lab, Release
 from marketplace.hot.app import SURFACES
+from marketplace.payouts.close import close, month_of
 from marketplace.runs.models import Run
 from marketplace.webhooks import endpoints
 from tests.conftest import Person
@@ -124,7 +126,9 @@ def things(web: Client, ada: Person, still: Release) -> dict[str, str]:
 def lab_things(still: Release) -> dict[str, str]:
     """The same of the lab `rehearsal`."""
     key, _ = lab_keys.create(lab=still.model.lab, name="its first", role="owner")
-    return {"lab_key": key.public_id}
+    month = month_of(timezone.now())
+    closed = close(lab=still.model.lab, end=month)
+    return {"lab_key": key.public_id, "statement": closed.public_id}
 
 
 def test_the_addresses_are_those_of_all_our_apis() -> None:
