@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference import models
+from torch import nn
+
+from inference import adapting, header, models
+from inference.header import Invalid
+from inference.lora import Adapters, Unfit
 from inference.models import folder as folders
 from inference.models import schema
 from inference.models.family import Family
-from inference.models.folder import Unsuitable
+from inference.models.folder import WIDE_BYTES, Unsuitable
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 
@@ -53,27 +57,54 @@ def about(adoption: Adoption) -> dict[str, Any]:
     if wrong := folders.complaints(adoption.folder, family.PARTS):
         raise Unsuitable("\n".join(wrong))
     sizes = family.SIZES.of(folders.configs(adoption.folder))
+    inputs, room = sizes.inputs(), None
+    if files := adapting.files_of(adoption.folder):
+        inputs["properties"]["loras"] = schema.loras(list(files), adapting.MOST)
+        room = fitting(folders.hollow(adoption.folder, family.PARTS), files)
     return {
         "slug": adoption.name(),
         "family": adoption.family,
         "title": adoption.title or family.TITLE,
         "task": family.task(sizes),
         "summary": family.SUMMARY,
-        "inputs": sizes.inputs(),
+        "inputs": inputs,
         "output": family.OUTPUT,
         "queue": adoption.queue,
         "timeout_seconds": family.TIMEOUT,
-        "facts": facts(adoption.folder, family, sizes),
+        "facts": facts(adoption.folder, family, sizes, room),
         "examples": [],
     }
 
 
-def facts(folder: Path, family: type[Family[Any]], sizes: Any) -> dict[str, Any]:
-    """Say what can be known without loading.  tokens: what the network computes at usual inputs."""
+def fitting(networks: list[nn.Module], files: dict[str, Path]) -> Adapters:
+    """Check all adapters against networks without weights.  → the room.  Raises Unsuitable."""
+    room = Adapters(*networks, most=adapting.room(list(files.values())))
+    wrong = []
+    for name, path in files.items():
+        try:
+            if not SLUG.fullmatch(name):
+                raise Unfit(f"{name!r} is no name: use a-z, 0-9 and -, at most 50")  # noqa: TRY301
+            room.check(header.read(path).tensors)
+        except (Unfit, Invalid) as error:
+            wrong.append(f"{adapting.FOLDER}/{path.name}: {error}")
+    if wrong:
+        raise Unsuitable("\n".join(wrong))
+    return room
+
+
+def facts(
+    folder: Path, family: type[Family[Any]], sizes: Any, room: Adapters | None
+) -> dict[str, Any]:
+    """Say what can be known without loading.  tokens: what the network computes at usual inputs.
+
+    bytes: on a GPU; cpu_bytes: on a CPU. Both with the room for adapters, if any.
+    """
+    beside = room.bytes if room else 0  # in float32
     usual = schema.defaults(sizes.inputs())
     held = folders.index(folder)
     return {
-        "bytes": folders.weight_bytes(folder, family.PARTS),
+        "bytes": folders.weight_bytes(folder, family.PARTS) + beside // 2,
+        "cpu_bytes": folders.weight_bytes(folder, family.PARTS, WIDE_BYTES) + beside,
         "steps": usual["steps"],
         "tokens": sizes.tokens(usual),
         "forwards_per_step": sizes.forwards(usual),

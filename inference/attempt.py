@@ -17,7 +17,7 @@ from inference import devices, media
 from inference.control import Control, FenceLost, Refused, Unreachable, again
 from inference.engine import Engine, OverBudget, Running, Stopped, UnknownModel
 from inference.joining import OUT_OF_MEMORY
-from inference.models.contract import Drawn, Step
+from inference.models.contract import Drawn, Step, Unusable
 from inference.wire import Completion, Failure, Job, Output, Progress, Usage
 
 log = logging.getLogger("inference.attempt")
@@ -28,6 +28,7 @@ CODES: dict[type, str] = {
     Refused: "upload_failed",
     UnknownModel: "unknown_model",
     OverBudget: "out_of_memory",
+    Unusable: "invalid_input",
     **dict.fromkeys(OUT_OF_MEMORY, "out_of_memory"),
 }
 Say = Callable[..., None]
@@ -36,6 +37,13 @@ Say = Callable[..., None]
 def code_of(error: Exception) -> str:
     """Name what went wrong."""
     return next((CODES[kind] for kind in type(error).mro() if kind in CODES), "engine_error")
+
+
+def failure(error: Exception) -> Failure:
+    """Say why a run failed.  What its inputs are at fault for would fail anywhere."""
+    if isinstance(error, Unusable):
+        return Failure(code_of(error), str(error))
+    return Failure(code_of(error), f"{type(error).__name__}: {error}", retry=True)
 
 
 class Cancelled(Stopped):
@@ -111,8 +119,7 @@ class Attempt:
             completion = self.ended("failed", Failure("timeout", message))
         except Exception as error:
             log.exception("run %s failed", self.job.run)
-            message = f"{type(error).__name__}: {error}"
-            completion = self.ended("failed", Failure(code_of(error), message, retry=True))
+            completion = self.ended("failed", failure(error))
         self.say(done=completion.to_json(), resident=self.engine.resident)
 
     def succeed(self, files: tuple[bytes, ...], content_type: str) -> Completion:
@@ -175,8 +182,7 @@ class Frame(Attempt):
     def fail(self, error: Exception) -> None:
         """Say that there is no frame."""
         log.warning("a frame of %s failed: %r", self.job.run, error)
-        failure = Failure(code_of(error), f"{type(error).__name__}: {error}")
-        self.drawn((), "", failure)
+        self.drawn((), "", failure(error))
 
     def drawn(self, files: tuple[bytes, ...], content_type: str, error: Failure | None) -> None:
         """Hand the files over, one message of bytes each after the one that announces them."""

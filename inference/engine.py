@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
 
-from inference import devices, media, models
+from inference import adapting, devices, media, models
+from inference.adapting import Offered
 from inference.batching import Floor, OnStep, Walk
 from inference.compiler.backend import Compiler
-from inference.compiler.serving import serve, told
+from inference.compiler.serving import networks, serve, told
 from inference.joining import OUT_OF_MEMORY, Joiner
-from inference.models.contract import Drawn, Model, Step
+from inference.models.contract import Drawn, Loop, Model, Step, Unusable
 from inference.residency import OverBudget, Residency
 from inference.wire import Job, Usage, describe, shelf
 
@@ -76,6 +77,12 @@ def fill(schema: dict[str, Any], inputs: dict[str, Any], run: str) -> dict[str, 
     return {"seed": crc32(run.encode()) & 0x7FFFFFFF, **filled}
 
 
+def needed_bytes(about: dict[str, Any], device: str) -> int:
+    """Say what a model takes on a device.  On a CPU weights are wider where that was said."""
+    facts = about["facts"]
+    return int(facts.get("cpu_bytes", facts["bytes"]) if device == "cpu" else facts["bytes"])
+
+
 class Engine:
     """One device, the models on it, and the runs that share it."""
 
@@ -104,6 +111,7 @@ class Engine:
         self.floor = Floor(Joiner(device, join_tokens, self.save_memory))
         self.running: dict[Walk, Running] = {}
         self.plans: dict[str, list[Compiler]] = {}
+        self.offered: dict[str, Offered] = {}
 
     @property
     def resident(self) -> list[str]:
@@ -125,8 +133,13 @@ class Engine:
             return found
         about = self.describe(slug)
         family = models.find(about.get("family", slug), self.registry)
-        self.residency.make_room(int(about["facts"]["bytes"]))
-        model = family.load(shelf(*self.shelves)[slug], self.device)
+        self.residency.make_room(needed_bytes(about, self.device))
+        folder = shelf(*self.shelves)[slug]
+        model = family.load(folder, self.device)
+        self.offered.pop(slug, None)
+        if names := adapting.names_of(about):
+            self.offered[slug] = Offered(networks(model), folder, names)
+            model.bytes += self.offered[slug].adapters.bytes
         self.plans[slug] = serve(model, self.device)
         self.residency.add(slug, model)
         return self.ensure(slug)
@@ -151,6 +164,7 @@ class Engine:
             job, self.ensure(job.target), about["output"]["content_type"], self.plans[job.target]
         )
         inputs = fill(about["inputs"], job.inputs, job.run)
+        dress = self.dressing(job.target, inputs)
         if not self.running:
             devices.forget_peak(self.device)
         self.residency.entries[job.target].users += 1
@@ -164,9 +178,19 @@ class Engine:
             running.steps = step.index
             on_step(step)
 
-        running.walk = self.floor.join(running.model.denoise(running.work), counted)
+        running.walk = self.floor.join(dress(running.model.denoise(running.work)), counted)
         self.running[running.walk] = running
         return running
+
+    def dressing(self, slug: str, inputs: dict[str, Any]) -> Callable[[Loop], Loop]:
+        """Say how a run's loop comes to wear the adapters that it asks for.  Raises Unusable."""
+        offered, asked = self.offered.get(slug), inputs.pop("loras", None)
+        if offered is None:
+            if asked:
+                raise Unusable("loras", "is not an input here: the model has no adapters.")
+            return lambda loop: loop
+        used = offered.chosen(asked)
+        return lambda loop: offered.worn(loop, used)
 
     def turn(self) -> list[Running]:
         """Make one call of the device.  → the runs whose loops are over, to be finished."""

@@ -138,11 +138,17 @@ def fill(module: nn.Module, paths: Iterable[Path], arena: Arena, dtype: torch.dt
     module.load_state_dict(state, strict=True, assign=True)
 
 
-def diffusers_module(kind: Any, folder: Path, arena: Arena, dtype: torch.dtype) -> nn.Module:
-    """Load a module of diffusers, ready to infer.  Raises Invalid, Unlike."""
+def hollow(kind: Any, folder: Path) -> nn.Module:
+    """Make a module of diffusers without its weights."""
     config = kind.load_config(folder, local_files_only=True)
     with init_empty_weights(include_buffers=False):
         module: nn.Module = kind.from_config(config)
+    return module
+
+
+def diffusers_module(kind: Any, folder: Path, arena: Arena, dtype: torch.dtype) -> nn.Module:
+    """Load a module of diffusers, ready to infer.  Raises Invalid, Unlike."""
+    module = hollow(kind, folder)
     fill(module, files_of(folder), arena, dtype)
     return module.eval().requires_grad_(False).to(arena.device)
 

@@ -51,6 +51,9 @@ class Adapter:
     layers: dict[str, Layer]
 
 
+Used = tuple[tuple[Adapter, float], ...]
+
+
 class Roomy(nn.Linear):
     """A linear layer with room for adapters.  What it adds is zero until something is copied in."""
 
@@ -66,16 +69,21 @@ class Roomy(nn.Linear):
 
 
 class Adapters:
-    """The room in one network, and what is in it."""
+    """The room in a model's networks, and what is in it."""
 
-    def __init__(self, network: nn.Module, most: int = 64) -> None:
-        """Make room in every linear layer, before anything is compiled.  most: ranks in sum."""
+    def __init__(self, *networks: nn.Module, most: int = 64) -> None:
+        """Make room in every linear layer, before anything is compiled.  most: ranks in sum.
+
+        Layers of a second network, as of a model with two experts, are called `transformer_2.…`.
+        """
         self.most = most
-        self.used: tuple[tuple[Adapter, float], ...] = ()
+        self.used: Used | None = ()
         self.layers: dict[str, Roomy] = {}
-        for name, layer in network.named_modules():
-            if type(layer) is nn.Linear:
-                self.layers[name] = roomy(layer, most)
+        for place, network in enumerate(networks, start=1):
+            prefix = f"transformer_{place}." if place > 1 else ""
+            for name, layer in network.named_modules():
+                if type(layer) is nn.Linear:
+                    self.layers[prefix + name] = roomy(layer, most)
 
     @property
     def bytes(self) -> int:
@@ -83,7 +91,7 @@ class Adapters:
         return sum(
             one.numel() * one.element_size()
             for layer in self.layers.values()
-            for one in (layer.lora_down, layer.lora_up, layer.lora_scale)
+            for one in room_of(layer)
         )
 
     def read(self, path: Path) -> Adapter:
@@ -146,10 +154,9 @@ class Adapters:
         ranks = sum(adapter.rank for adapter, _ in wanted)
         if ranks > self.most:
             raise Unfit(f"ranks add up to {ranks}; allowed are {self.most}")
+        self.used = None  # not known until all is copied
+        torch._foreach_zero_([one for layer in self.layers.values() for one in room_of(layer)])
         for name, layer in self.layers.items():
-            layer.lora_scale.zero_()
-            layer.lora_down.zero_()
-            layer.lora_up.zero_()
             at = 0
             for adapter, strength in wanted:
                 if part := adapter.layers.get(name):
@@ -172,6 +179,11 @@ def roomy(layer: nn.Linear, most: int) -> Roomy:
     return cast("Roomy", layer)
 
 
+def room_of(layer: Roomy) -> tuple[Tensor, Tensor, Tensor]:
+    """Give what an adapter is copied into."""
+    return layer.lora_down, layer.lora_up, layer.lora_scale
+
+
 def put(layer: Roomy, part: Layer, strength: float, at: int) -> int:
     """Copy an adapter's part into a layer's room from row `at`.  → the next free row."""
     end = at + len(part.down)
@@ -179,6 +191,13 @@ def put(layer: Roomy, part: Layer, strength: float, at: int) -> int:
     layer.lora_up[:, at:end].copy_(part.up)
     layer.lora_scale[at:end].fill_(part.scale * strength)
     return end
+
+
+def rank_of(path: Path) -> int:
+    """Read an adapter's largest rank from its header.  Raises Invalid."""
+    named = ((NAME.fullmatch(one.name), one.shape) for one in header.read(path).tensors)
+    downs = (shape for found, shape in named if found and HALVES.get(found["half"]) == "down")
+    return max((shape[0] for shape in downs if len(shape) == 2), default=0)
 
 
 def layer_of(names: dict[str, str], found: dict[str, Tensor]) -> Layer:

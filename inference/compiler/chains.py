@@ -322,10 +322,18 @@ def activation(trail: Trail, node: Node) -> tuple[Node, Node | None, str]:
     if kind(node) == "mul":
         trail.step(node, "mul")
         node, up = either(node, lambda arg: kind(arg) in ("gelu", "silu"))
-        demand(kind(source(up)) == "linear" and shape(up) == shape(node))
+        demand(is_linear(up) and shape(up) == shape(node))
     trail.step(node, "gelu", "silu")
     x = node.args[0]
-    demand(kind(source(x)) == "linear" and len(shape(x)) >= 3)
+    demand(is_linear(x) and len(shape(x)) >= 3)
     if kind(node) == "silu":
         return x, up, "silu"
     return x, up, "gelu_tanh" if argument(node, "approximate") == "tanh" else "gelu_erf"
+
+
+def is_linear(node: Node) -> bool:
+    """Tell whether a node comes of a linear layer, or of one with an adapter's part added."""
+    found = source(node)
+    if kind(found) != "add":
+        return kind(found) == "linear"
+    return all(kind(source(arg)) == "linear" for arg in found.args if isinstance(arg, Node))

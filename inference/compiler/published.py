@@ -7,10 +7,12 @@ captured and the rest follows.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import nn
 
 from inference.compiler.capture import capture
 from inference.compiler.families import FAMILIES, TINY, Family
@@ -20,11 +22,18 @@ from inference.compiler.report import CoverageReport, Row
 LEAST = 2  # blocks: the first or the last of a kind may differ from the others
 
 
-def plan_of(family: Family, *, tiny: bool, depths: dict[str, Any]) -> Plan:
-    """Capture a family on shapes and plan it."""
+def plan_of(
+    family: Family,
+    *,
+    tiny: bool,
+    depths: dict[str, Any],
+    prepare: Callable[[nn.Module], object] = lambda _: None,
+) -> Plan:
+    """Capture a family on shapes and plan it.  prepare: what is done to the module before."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # dynamo's, of diffusers' deprecated corners
         module = family.build(tiny=tiny, **depths)
+        prepare(module)
         inputs = family.example(TINY if tiny else family.size, tiny=tiny)
         return rewrite(capture(module, inputs).graph_module)
 

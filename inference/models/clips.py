@@ -6,13 +6,19 @@ import io
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from inference.models.contract import Unusable
+
 MOST_BYTES = 64_000_000
+MOST_PIXELS, LEAST_SIDE = 64_000_000, 16
+TOO_LARGE = f"has too many pixels; allowed are {MOST_PIXELS // 10**6} million."
+GONE = (400, 401, 403, 404, 410, 451)  # asking again will not help
 FETCH_SECONDS = 30.0
 OUTPUT = {"kind": "video", "content_type": "video/mp4"}
 
@@ -28,15 +34,49 @@ def frames(inputs: dict[str, Any], fps: int) -> int:
     return int(inputs["seconds"]) * fps + 1
 
 
-def fetched(address: str) -> Image.Image:
-    """Fetch a picture, upright and in RGB.  Raises ValueError, OSError."""
+def fetched(address: str, field: str = "image") -> Image.Image:
+    """Fetch a picture, upright and in RGB.
+
+    Raises Unusable, naming the field, for what is none or cannot be taken, and OSError where it
+    cannot be fetched just now.
+    """
     if not address.startswith(("https://", "http://", "data:")):
-        raise ValueError("image must be an http or data address")
-    with urllib.request.urlopen(address, timeout=FETCH_SECONDS) as answer:  # noqa: S310 checked
-        content = answer.read(MOST_BYTES + 1)
+        raise Unusable(field, "must be an http or data address.")
+    content = downloaded(address, field)
+    try:
+        picture = Image.open(io.BytesIO(content))
+        check_size(*picture.size, field)
+        return ImageOps.exif_transpose(picture).convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unusable(field, TOO_LARGE) from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # as decoders see fit
+        if isinstance(error, Unusable):
+            raise
+        raise Unusable(field, "is no picture that can be read; use PNG, JPEG or WebP.") from None
+
+
+def downloaded(address: str, field: str) -> bytes:
+    """Fetch what is at an address.  Raises Unusable, OSError."""
+    try:
+        with urllib.request.urlopen(address, timeout=FETCH_SECONDS) as answer:  # noqa: S310 checked
+            content: bytes = answer.read(MOST_BYTES + 1)
+    except HTTPError as error:
+        if error.code in GONE:
+            raise Unusable(field, f"cannot be fetched: its address answers {error.code}.") from None
+        raise
+    except ValueError:  # a data address that is none, or no address at all
+        raise Unusable(field, "must be an http or data address.") from None
     if len(content) > MOST_BYTES:
-        raise ValueError(f"image is larger than {MOST_BYTES} bytes")
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+        raise Unusable(field, f"is larger than {MOST_BYTES // 10**6} MB.")
+    return content
+
+
+def check_size(width: int, height: int, field: str) -> None:
+    """Check a picture's sides, before it is decoded.  Raises Unusable."""
+    if min(width, height) < LEAST_SIDE:
+        raise Unusable(field, f"is {width} × {height}; each side needs {LEAST_SIDE} pixels.")
+    if width * height > MOST_PIXELS:
+        raise Unusable(field, TOO_LARGE)
 
 
 def fitted(image: Image.Image, height: int, width: int) -> Image.Image:

@@ -20,6 +20,15 @@ from torch import Tensor
 ALIGNMENT = 64  # bytes; what a new tensor has on every device
 
 
+class Unusable(ValueError):
+    """An input that a run cannot be made of, whoever tries; names the field and what is allowed."""
+
+    def __init__(self, field: str, why: str) -> None:
+        """field: below `inputs`, as in `loras.0.name`."""
+        super().__init__(f"inputs.{field} {why}")
+        self.field = field
+
+
 @dataclass(frozen=True)
 class Step:
     """One finished denoising step: `index` counts from 1; `preview` is the x0 estimate, or None."""

@@ -22,6 +22,7 @@ Module = Any  # diffusers and transformers ship no usable types
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 TOKENIZER = "tokenizer.json"
 BYTES, WIDE_BYTES = 2, 4  # of a weight in bfloat16 and in float32
+DENOISERS = ("transformer", "unet", "transformer_2")
 WEIGHTLESS = ("Tokenizer", "Scheduler", "Processor")  # in the names of their classes
 
 
@@ -149,14 +150,44 @@ def weights(place: Path) -> list[Path]:
     return [place / Path(name).name for name in sorted(named or plain)]  # none outside the folder
 
 
-def weight_bytes(folder: Path, parts: Parts) -> int:
-    """Count what all parts take on a GPU, from the headers of their files.  Raises Invalid."""
-    return sum(
-        prod(held.shape) * (WIDE_BYTES if part.wide else BYTES)
-        for name, part in parts.items()
-        for path in weights(folder / name)
-        for held in header.read(path).tensors
-    )
+def weight_bytes(folder: Path, parts: Parts, width: int = BYTES) -> int:
+    """Count what all parts take, from the headers of their files.  Raises Invalid.
+
+    width: bytes of a weight that no class keeps in float32: two on a GPU, four on a CPU.
+    """
+    held = index(folder)
+    total = 0
+    for name, part in parts.items():
+        wide = kept_wide(part, held.get(name, ""))
+        for path in weights(folder / name):
+            for one in header.read(path).tensors:
+                kept = part.wide or not wide.isdisjoint(one.name.split("."))
+                own = one.dtype.itemsize if not one.dtype.is_floating_point else width
+                total += prod(one.shape) * (WIDE_BYTES if kept else own)
+    return total
+
+
+def kept_wide(part: Part, name: str) -> set[str]:
+    """Name the modules that a part's class keeps in float32 when it is loaded in bfloat16."""
+    kind = part.loads(name)
+    if kind is None or any(word in kind for word in WEIGHTLESS):
+        return set()
+    strict = "" if kind.startswith("diffusers.") else "_strict"
+    return set(getattr(class_of(kind), f"_keep_in_fp32_modules{strict}", None) or ())
+
+
+def class_of(kind: str) -> Any:
+    """Import "library.Class"."""
+    library, _, own = kind.partition(".")
+    return getattr(importlib.import_module(library), own)
+
+
+def hollow(folder: Path, parts: Parts) -> list[torch.nn.Module]:
+    """Make a folder's denoisers without their weights: what adapters have to fit."""
+    held = index(folder)
+    names = [name for name in DENOISERS if name in parts and name in held]
+    kinds = [(name, parts[name].loads(held[name])) for name in names]
+    return [loading.hollow(class_of(kind), folder / name) for name, kind in kinds if kind]
 
 
 def read(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> dict[str, Module]:
@@ -176,12 +207,11 @@ def part_of(place: Path, part: Part, name: str, device: str, dtype: torch.dtype)
     kind = part.loads(name)
     if kind is None:
         raise Unsuitable(f"{place.name} is a {name}")
-    library, _, own = kind.partition(".")
-    wanted = getattr(importlib.import_module(library), own)
+    wanted = class_of(kind)
     if any(word in kind for word in WEIGHTLESS):
         return wanted.from_pretrained(place, local_files_only=True)
     chosen = torch.float32 if part.wide else dtype
-    if library == "diffusers":
+    if kind.startswith("diffusers."):
         return loading.module(wanted, place, device, chosen)
     for path in weights(place):
         header.read(path)  # raises Invalid

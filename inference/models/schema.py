@@ -135,6 +135,25 @@ def count(most: int = 4) -> Rule:
     }
 
 
+def loras(names: list[str], most: int) -> Rule:
+    """Adapters that the model wears for a run."""
+    return {
+        "type": "array",
+        "title": "Adapters",
+        "description": "LoRA adapters to draw with, each with its weight.",
+        "maxItems": most,
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string", "enum": names},
+                "weight": {"type": "number", "minimum": -4, "maximum": 4, "default": 1},
+            },
+        },
+    }
+
+
 def defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Give what an input is where nobody says it."""
     rules = schema["properties"].items()

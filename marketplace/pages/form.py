@@ -86,7 +86,34 @@ class Lines(forms.CharField):
         return [line.strip() for line in super().clean(value).splitlines() if line.strip()] or None
 
 
+class Rows(forms.CharField):
+    """A list of small objects, one on each line, its values in order with spaces between."""
+
+    def __init__(self, item: Property, **named: Any) -> None:
+        self.item, self.order = item, in_order(item)
+        super().__init__(widget=forms.Textarea(attrs={"rows": 2}), **named)
+
+    def clean(self, value: Any) -> list[dict[str, Any]] | None:
+        """None where nothing was said."""
+        lines = [line.split() for line in super().clean(value).splitlines() if line.strip()]
+        return [self.row(words) for words in lines] or None
+
+    def row(self, words: list[str]) -> dict[str, Any]:
+        if len(words) > len(self.order):
+            raise forms.ValidationError(f"“{' '.join(words)}” is more than {self.told()}.")
+        pairs = zip(self.order, words, strict=False)
+        return {name: field(name, self.item["properties"][name]).clean(word)
+                for name, word in pairs}  # fmt: skip
+
+    def told(self) -> str:
+        return " and ".join(self.order)
+
+
 def array(name: str, prop: Property) -> forms.Field:
+    if prop["items"].get("type") == "object":
+        rows = Rows(prop["items"], **named(name, prop))
+        rows.help_text = f"{rows.help_text} One on each line: {rows.told()}.".strip()
+        return rows
     if prop["items"].get("type") != "string":
         raise UnknownInputError(f"{name}: a list of {prop['items'].get('type', 'no type')}")
     told = f"{prop.get('description', '')} One on each line.".strip()

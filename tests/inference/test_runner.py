@@ -57,6 +57,17 @@ def test_previews_and_steps_are_reported(plane: Plane, runner: Runner) -> None:
     assert min(gaps) > 0.08
 
 
+def test_an_unusable_input_ends_by_its_field_and_is_not_tried_again(
+    plane: Plane, runner: Runner
+) -> None:
+    plane.add("run_wrong", {"prompt": "star", "loras": [{"name": "of-nobody"}]})
+    runner.wake()
+    end = plane.completed("run_wrong")
+    assert (end["state"], end["error"]["code"]) == ("failed", "invalid_input")
+    assert end["error"]["retry"] is False
+    assert end["error"]["message"].startswith("inputs.loras")
+
+
 def test_cancel_is_obeyed_within_a_step_of_being_heard(plane: Plane, runner: Runner) -> None:
     plane.add("run_cancel", LONG)
     plane.cancelled.add("run_cancel")

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from inference.compiler.families import FAMILIES
+from inference.compiler.published import plan_of
+from inference.lora import Adapters
 from tests.inference.compiler.conftest import Captured
 
 # Sites by pattern: (constant, per block, per single block, per refiner block).
@@ -107,6 +109,15 @@ def test_a_transformers_bytes_are_covered(name: str, captured: Callable[[str], C
     assert report.share("ABCD") >= 0.85
     assert report.share("ABCDEFG") >= 0.92
     assert report.fused_bytes < report.eager_bytes / 2.5
+
+
+@pytest.mark.parametrize("name", ["flux-1-dev", "flux-2-dev"])
+def test_room_for_adapters_hides_no_site(name: str) -> None:
+    """An adapter's part is added behind each linear layer: no fused pattern may be lost to that."""
+    plan = plan_of(FAMILIES[name], tiny=True, depths={}, prepare=lambda m: Adapters(m, most=8))
+    config = FAMILIES[name].config | FAMILIES[name].tiny
+    found = {letter: row.sites for letter, row in plan.report.patterns.items() if letter in "ABCDE"}
+    assert found == {letter: expected(name, config)[letter] for letter in "ABCDE"}
 
 
 def test_no_norm_rotation_or_activation_is_left_over(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django import forms
 
-from marketplace.pages.form import Lines, UnknownInputError, in_order, inputs_form
+from marketplace.pages.form import Lines, Rows, UnknownInputError, in_order, inputs_form
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -19,6 +19,17 @@ SCHEMA: dict[str, Any] = {
         "guidance": {"type": "number", "minimum": 1, "maximum": 10},
         "reference": {"type": "string", "format": "uri"},
         "pictures": {"type": "array", "items": {"type": "string", "format": "uri"}},
+        "loras": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "weight": {"type": "number", "minimum": -4, "maximum": 4},
+                    "name": {"type": "string", "enum": ["ink", "clay"]},
+                },
+            },
+        },
     },
 }
 FILLED = {"prompt": "red heart", "fps": "12", "sound": "on", "guidance": "2.5", "seed": "0"}
@@ -40,6 +51,7 @@ def test_required_inputs_come_first_then_texts_and_the_seed_last() -> None:
         ("guidance", forms.FloatField, forms.NumberInput),
         ("sound", forms.BooleanField, forms.CheckboxInput),
         ("pictures", Lines, forms.Textarea),
+        ("loras", Rows, forms.Textarea),
     ],
 )
 def test_each_type_has_its_field(
@@ -54,6 +66,22 @@ def test_a_list_has_one_value_on_each_line() -> None:
     form = inputs_form(SCHEMA)({"prompt": "a", "pictures": " https://a.example \n\nfile_1\n"})
     assert form.is_valid()
     assert form.inputs()["pictures"] == ["https://a.example", "file_1"]
+
+
+def test_a_list_of_objects_has_one_on_each_line() -> None:
+    form = inputs_form(SCHEMA)({"prompt": "a", "loras": "ink 0.5\n\n clay \n"})
+    assert form.is_valid()
+    assert form.inputs()["loras"] == [{"name": "ink", "weight": 0.5}, {"name": "clay"}]
+    assert form.fields["loras"].help_text == "One on each line: name and weight."
+    empty = inputs_form(SCHEMA)({"prompt": "a"})
+    assert empty.is_valid()
+    assert "loras" not in empty.inputs()
+
+
+@pytest.mark.parametrize("line", ["oil", "ink much", "ink 9", "ink 1 1"])
+def test_a_wrong_line_of_a_list_is_wrong_at_its_field(line: str) -> None:
+    form = inputs_form(SCHEMA)({"prompt": "a", "loras": line})
+    assert list(form.errors) == ["loras"]
 
 
 def test_text_from_a_browser_becomes_json_values() -> None:
