@@ -43,6 +43,8 @@ urlpatterns = [
     path("v1/lab/keys", LabKeys.as_view()),
     path("v1/lab/keys/<str:lab_key>", OneLabKey.as_view()),
     path("v1/lab/agreements", payouts.Agreements.as_view()),
+    path("v1/lab/proposals", payouts.Proposals.as_view()),
+    path("v1/lab/proposals/<str:proposal>", payouts.OneProposal.as_view()),
     path("v1/lab/statements", payouts.Statements.as_view()),
     path("v1/lab/statements/<str:statement>", payouts.OneStatement.as_view()),
     path("v1/lab/statements/<str:statement>/lines", payouts.StatementLines.as_view()),

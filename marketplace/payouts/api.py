@@ -1,15 +1,18 @@
-"""What a lab sees of its money over the API: agreements and statements."""
+"""What a lab sees of its money over the API, and proposes: agreements, statements, prices."""
 
+from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from marketplace import ids
-from marketplace.catalog.api import LabView, lab_of
+from marketplace.catalog.api import LabView, fields_of, lab_key_of, lab_of
 from marketplace.catalog.models import Lab
 from marketplace.errors import InvalidInput, NotFound
 from marketplace.money import Money, plain
@@ -17,7 +20,8 @@ from marketplace.payouts import openapi
 from marketplace.payouts.close import last_of, line_json, untold
 from marketplace.payouts.export import TYPES, download, told
 from marketplace.payouts.figures import added
-from marketplace.payouts.models import Agreement, Statement
+from marketplace.payouts.models import Agreement, PriceProposal, Statement
+from marketplace.payouts.propose import propose, release_of, withdraw
 from marketplace.payouts.split import WHOLE
 
 LARGEST_PAGE = 1000
@@ -91,6 +95,92 @@ class StatementExport(MoneyView):
         if kind not in TYPES:
             raise InvalidInput(f"as must be one of {', '.join(TYPES)}.", param="as")
         return download(found, kind)
+
+
+class Proposals(LabView):
+    """Price proposals."""
+
+    writes = "price"
+
+    @extend_schema(operation_id="listProposals", responses={200: openapi.PROPOSALS})
+    def get(self, request: Request) -> Response:
+        """What was proposed and what became of it, the newest first."""
+        found = PriceProposal.objects.filter(release__model__lab=lab_of(request))
+        return Response({"data": [proposal_json(p) for p in named(found)[:LARGEST_PAGE]]})
+
+    @extend_schema(
+        operation_id="proposePrice",
+        request={"application/json": openapi.PROPOSAL_WISH},
+        responses={201: openapi.PROPOSAL},
+    )
+    def post(self, request: Request) -> Response:
+        """Propose a price or a tariff. Nothing changes until an admin accepts it."""
+        data = fields_of(request, openapi.WISHES, needed=("model", "lines", "effective_from"))
+        made = propose(
+            release=release_of(lab_of(request), data["model"]),
+            kind=data.get("kind", "price"),
+            lines=data["lines"],
+            policy=data.get("policy"),
+            effective_from=instant(data["effective_from"]),
+            note=data.get("note", ""),
+            key=lab_key_of(request),
+        )
+        return Response(proposal_json(made), status=201)
+
+
+class OneProposal(LabView):
+    """One price proposal."""
+
+    writes = "price"
+
+    @extend_schema(operation_id="getProposal", responses={200: openapi.PROPOSAL})
+    def get(self, request: Request, proposal: str) -> Response:
+        """One proposal."""
+        return Response(proposal_json(proposed(request, proposal)))
+
+    @extend_schema(operation_id="withdrawProposal", request=None, responses={200: openapi.PROPOSAL})
+    def delete(self, request: Request, proposal: str) -> Response:
+        """Take back what nobody decided about. Repeats safely."""
+        return Response(proposal_json(withdraw(proposal=proposed(request, proposal))))
+
+
+def named(found: QuerySet[PriceProposal]) -> QuerySet[PriceProposal]:
+    """With the names that `proposal_json` says."""
+    return found.select_related("release__model__lab", "price", "tariff")
+
+
+def proposed(request: Request, name: str) -> PriceProposal:
+    """The lab's proposal; another's is NotFound like one that never was."""
+    value = ids.private("prop", name)
+    mine = named(PriceProposal.objects.filter(release__model__lab=lab_of(request)))
+    if value and (proposal := mine.filter(id=value).first()):
+        return proposal
+    raise NotFound("There is no such proposal.", param="proposal")
+
+
+def instant(value: Any) -> datetime:
+    """Raises InvalidInput where there is no time with its offset."""
+    try:
+        found = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise InvalidInput(
+            "effective_from must be a time such as 2026-12-24T00:00:00Z.", param="effective_from"
+        )
+    return found
+
+
+def proposal_json(found: PriceProposal) -> dict[str, Any]:
+    begun = found.state == PriceProposal.State.ACCEPTED and found.effective_from <= timezone.now()
+    version = found.price or found.tariff
+    return {
+        "id": found.public_id,
+        "model": found.release.full_name,
+        **{name: getattr(found, name) for name in openapi.TOLD},
+        "state": "published" if begun else found.state,
+        "version": version.version if version else None,
+    }
 
 
 def owned(request: Request, name: str) -> Statement:

@@ -1,4 +1,7 @@
-"""Agreement, Statement, StatementLine. None is ever edited: triggers refuse it."""
+"""Agreement, Statement, StatementLine, PriceProposal.
+
+The first three are never edited: triggers refuse it.
+"""
 
 from typing import ClassVar
 
@@ -7,7 +10,8 @@ from django.db.models import Q
 
 from marketplace import ids
 from marketplace.accounts.models import User
-from marketplace.catalog.models import Lab
+from marketplace.catalog.models import Lab, LabKey, Release
+from marketplace.metering.models import Price, Tariff
 
 
 class Agreement(models.Model):
@@ -125,3 +129,54 @@ class StatementLine(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["statement", "position"], name="statement_line_place")
         ]
+
+
+class PriceProposal(models.Model):
+    """A price or a tariff that a lab wishes for: proposed → accepted | refused | withdrawn.
+
+    An accepted one is published and begins at its instant; what it became is `price` or `tariff`.
+    """
+
+    class Kind(models.TextChoices):
+        PRICE = "price", "what customers pay"
+        TARIFF = "tariff", "what the lab charges us"
+
+    class State(models.TextChoices):
+        PROPOSED = "proposed"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+        WITHDRAWN = "withdrawn"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="proposals")
+    kind = models.CharField(max_length=10, choices=Kind)
+    currency = models.CharField(max_length=3, default="USD")
+    lines = models.JSONField()
+    policy = models.JSONField(null=True, help_text="Outcome → rule; NULL takes the release's")
+    effective_from = models.DateTimeField()
+    note = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.PROPOSED)
+    answer = models.CharField(max_length=500, blank=True, help_text="The lab reads it.")
+    proposed_by = models.ForeignKey(LabKey, null=True, on_delete=models.SET_NULL)
+    proposed_at = models.DateTimeField(auto_now_add=True)
+    decided_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    decided_at = models.DateTimeField(null=True)
+    price = models.ForeignKey(Price, null=True, on_delete=models.PROTECT)
+    tariff = models.ForeignKey(Tariff, null=True, on_delete=models.PROTECT)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "kind", "currency"],
+                condition=Q(state="proposed"),
+                name="proposal_open_once",
+            )
+        ]
+        ordering: ClassVar = ["-proposed_at"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} proposed for {self.release}"
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("prop", self.id)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marketplace.payouts.models import Agreement
+from marketplace.payouts.models import Agreement, PriceProposal
 
 Schema = dict[str, Any]
 MONEY: Schema = {"$ref": "#/components/schemas/Money"}
@@ -95,3 +95,40 @@ LINE: Schema = {
     },
 }
 LINES = listed(LINE, next_cursor={"type": ["integer", "null"]})
+WISHES = ("model", "kind", "lines", "policy", "effective_from", "note")
+TOLD = ("kind", "currency", "lines", "policy", "effective_from", "note", "answer", "proposed_at",
+        "decided_at")  # fmt: skip
+PRICE_LINES: Schema = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+POLICY: Schema = {"type": ["object", "null"], "additionalProperties": TEXT}
+PROPOSAL: Schema = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "examples": ["prop_01jd7x3yvyte9sagyvwwf6hge6"]},
+        "model": {"type": "string", "examples": ["rehearsal/still@2026-11-20"]},
+        "kind": {"enum": PriceProposal.Kind.values},
+        "currency": TEXT,
+        "lines": PRICE_LINES,
+        "policy": POLICY,
+        "effective_from": TIME,
+        "note": TEXT,
+        "state": {"enum": [*PriceProposal.State.values, "published"]},
+        "answer": TEXT,
+        "proposed_at": TIME,
+        "decided_at": TIME_OR_NONE,
+        "version": {"type": ["integer", "null"], "description": "That it became."},
+    },
+}
+PROPOSALS = listed(PROPOSAL)
+PROPOSAL_WISH: Schema = {
+    "type": "object",
+    "required": ["model", "lines", "effective_from"],
+    "additionalProperties": False,
+    "properties": {
+        "model": {"type": "string", "examples": ["rehearsal/still"]},
+        "kind": {"enum": PriceProposal.Kind.values, "default": "price"},
+        "lines": PRICE_LINES,
+        "policy": POLICY,
+        "effective_from": TIME,
+        "note": {"type": "string", "maxLength": 500},
+    },
+}

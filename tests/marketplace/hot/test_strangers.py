@@ -6,6 +6,7 @@ The addresses are those that the router and Django know, so a new one is asked w
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from marketplace.catalog import lab_keys
 from marketplace.catalog.models import Lab, Release
 from marketplace.hot.app import SURFACES
 from marketplace.payouts.close import close, month_of
+from marketplace.payouts.propose import propose
 from marketplace.runs.models import Run
 from marketplace.webhooks import endpoints
 from tests.conftest import Person
@@ -127,8 +129,11 @@ def lab_things(still: Release) -> dict[str, str]:
     """The same of the lab `rehearsal`."""
     key, _ = lab_keys.create(lab=still.model.lab, name="its first", role="owner")
     month = month_of(timezone.now())
+    start = timezone.now() + timedelta(days=90)
+    lines = [{"unit": "image", "unit_price": "0.003"}]
+    wish = propose(release=still, kind="price", lines=lines, effective_from=start)
     closed = close(lab=still.model.lab, end=month)
-    return {"lab_key": key.public_id, "statement": closed.public_id}
+    return {"lab_key": key.public_id, "statement": closed.public_id, "proposal": wish.public_id}
 
 
 def test_the_addresses_are_those_of_all_our_apis() -> None:
