@@ -25,3 +25,10 @@ CREATE OR REPLACE TRIGGER statements_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON
 CREATE OR REPLACE TRIGGER statement_lines_kept
     BEFORE UPDATE OR DELETE OR TRUNCATE ON payouts_statementline
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- What a supplier billed is its word; what we decide about it is in the differences.
+CREATE OR REPLACE TRIGGER invoices_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON payouts_invoice
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE OR REPLACE TRIGGER invoice_lines_kept
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON payouts_invoiceline
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

@@ -1,4 +1,4 @@
-"""Agreement, Statement, StatementLine, PriceProposal.
+"""Agreement, Statement, StatementLine, PriceProposal, Invoice, InvoiceLine, Difference.
 
 The first three are never edited: triggers refuse it.
 """
@@ -180,3 +180,91 @@ class PriceProposal(models.Model):
     @property
     def public_id(self) -> str:
         return ids.public("prop", self.id)
+
+
+class Invoice(models.Model):
+    """What a supplier bills us for a period; brought in once per reference and never edited."""
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    lab = models.ForeignKey(Lab, on_delete=models.PROTECT, related_name="invoices")
+    reference = models.CharField(max_length=120)
+    currency = models.CharField(max_length=3)
+    start = models.DateField()
+    end = models.DateField(help_text="the first day that is left out")
+    amount = models.BigIntegerField(help_text="nano-units of all lines")
+    sha256 = models.CharField(max_length=64, help_text="of all that it says")
+    brought_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["lab", "reference"], name="invoice_once_per_reference")
+        ]
+        ordering: ClassVar = ["-brought_at"]
+
+    def __str__(self) -> str:
+        return f"Invoice {self.reference} of {self.lab}"
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("inv", self.id)
+
+
+class InvoiceLine(models.Model):
+    """One job of an invoice, as the supplier says it. position: as in the file, from 1."""
+
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines")
+    position = models.IntegerField()
+    job = models.CharField(max_length=200, help_text="the lab's name for it, or our run's id")
+    unit = models.CharField(max_length=40)
+    quantity = models.DecimalField(max_digits=20, decimal_places=6)
+    unit_price = models.DecimalField(max_digits=24, decimal_places=12)
+    amount = models.BigIntegerField(help_text="nano-units")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_place")
+        ]
+
+
+class Difference(models.Model):
+    """Where an invoice and our books differ: open → accepted (we pay as billed) | refused."""
+
+    class Kind(models.TextChoices):
+        RATE = "rate", "another price per unit than the tariff's"
+        UNITS = "units", "another quantity than was delivered"
+        EXTRA = "extra", "billed, and no run of ours owes it"
+        MISSING = "missing", "owed by a run of ours, and not billed"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="differences")
+    kind = models.CharField(max_length=10, choices=Kind)
+    place = models.CharField(max_length=250, help_text="the job, or the run that is missing")
+    run_id = models.UUIDField(null=True)
+    model = models.CharField(max_length=110, blank=True)
+    billed = models.BigIntegerField(help_text="nano-units")
+    expected = models.BigIntegerField(help_text="nano-units")
+    evidence = models.JSONField()
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    why = models.CharField(max_length=500, blank=True)
+    decided_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["invoice", "kind", "place"], name="difference_once_per_place"
+            )
+        ]
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} on {self.invoice}"
+
+    @property
+    def public_id(self) -> str:
+        return ids.public("diff", self.id)
