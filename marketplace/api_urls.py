@@ -10,6 +10,7 @@ from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
 from marketplace.payouts import api as payouts
 from marketplace.runs.api import Focus, Outputs, Refunds, Statement, Usage
+from marketplace.vault.api import LabSecrets, OneLabSecret
 from marketplace.webhooks import api as webhooks
 
 urlpatterns = [
@@ -49,5 +50,7 @@ urlpatterns = [
     path("v1/lab/statements/<str:statement>", payouts.OneStatement.as_view()),
     path("v1/lab/statements/<str:statement>/lines", payouts.StatementLines.as_view()),
     path("v1/lab/statements/<str:statement>/export", payouts.StatementExport.as_view()),
+    path("v1/lab/secrets", LabSecrets.as_view()),
+    path("v1/lab/secrets/<str:field>/<int:version>", OneLabSecret.as_view()),
     re_path(r"^[\s\S]*\Z", Nowhere.as_view()),  # whatever a path may hold, line ends too
 ]

@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "marketplace.metering",
     "marketplace.access",
     "marketplace.media",
+    "marketplace.vault",
     "marketplace.fleet",
     "marketplace.webhooks",
     "marketplace.payouts",

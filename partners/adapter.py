@@ -7,7 +7,7 @@ what is worth trying again, and a cap on what is read, because a lab's answer is
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from yarl import URL
 
 from partners.contract import (
     Broken,
+    Denied,
     Description,
     Job,
     Output,
@@ -36,6 +37,7 @@ LONGEST_PAUSE = 2.0  # a longer Retry-After is handed to the caller
 ANSWER_BYTES = 4 * 1024 * 1024
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+UNPROVEN = 401
 TURNED_AWAY = frozenset({425, 429})  # said before any work is begun
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -49,6 +51,10 @@ class Adapter(Protocol):
     keyed: ClassVar[bool]
 
     def __init__(self, url: str = "", secret: str = "") -> None: ...
+
+    def take(self, secrets: Sequence[str]) -> None:
+        """Be known to the lab by these from now on, the newest first."""
+        ...
 
     async def submit(self, job: Job) -> Ticket | Result:
         """Hand in a job, where `keyed` as often as one likes. A quick lab answers at once."""
@@ -97,7 +103,8 @@ class HttpAdapter:
 
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url = (url or self.default_url).rstrip("/")
-        self.secret = secret
+        self.given: tuple[str, ...] = (secret,)
+        self.secret, self.spare = secret, ""
         self.gate = Gate(self.calls_per_second, self.calls_at_once)
         self._session: aiohttp.ClientSession | None = None
 
@@ -115,6 +122,19 @@ class HttpAdapter:
     def headers(self) -> dict[str, str]:
         """What proves who we are, made for each call because a signature expires."""
         return {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
+
+    def take(self, secrets: Sequence[str]) -> None:
+        """Be known by these from now on, the newest first; the next one where the lab denies it."""
+        if (given := tuple(secrets)) != self.given:
+            self.given = given
+            self.secret, self.spare = (*given, "", "")[:2]
+
+    def denied(self) -> None:
+        """Raise Retry where there is another secret to be known by, else Denied."""
+        if not self.spare:
+            raise Denied("the lab does not take our secret")
+        self.secret, self.spare = self.spare, ""
+        raise Retry("the lab does not take this secret; trying the other", 0.0)
 
     def session(self) -> aiohttp.ClientSession:
         """The session, made on first use because it belongs to the running loop."""
@@ -188,6 +208,8 @@ class HttpAdapter:
                     **body,
                 ) as answer:
                     (self.gate.failed if answer.status >= 500 else self.gate.succeeded)()
+                    if answer.status == UNPROVEN:
+                        self.denied()
                     yield answer
             except (aiohttp.ClientError, TimeoutError):
                 self.gate.failed()

@@ -117,5 +117,9 @@ class Broken(SupplierError):
     """The job failed at the supplier, or its answer makes no sense."""
 
 
+class Denied(Broken):
+    """The lab does not take our secret: wrong, expired, or not allowed to do this."""
+
+
 class Unknown(Broken):
     """A job was handed in and nobody can say whether the lab has it: never hand it in again."""

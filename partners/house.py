@@ -4,7 +4,7 @@ Its runs are claimed by GPU workers over HTTP (`marketplace/runs/workers.py`), s
 handed in through this adapter: it describes the models and says so where it is asked for more.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar, NoReturn
 
 from inference import wire
@@ -37,6 +37,9 @@ class House:
 
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url, self.secret = url, secret
+
+    def take(self, secrets: Sequence[str]) -> None:
+        """Workers have their own tokens."""
 
     async def submit(self, job: Job) -> NoReturn:
         raise Broken(f"{job.target} is claimed by GPU workers, not handed in")

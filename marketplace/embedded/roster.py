@@ -32,6 +32,7 @@ PASSED_ON = (
     "PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME", "KINORA_WEIGHTS", "KINORA_WORKER_RUNS",
     "KINORA_WORKER_PLAN",
 )  # fmt: skip
+LABS_KEY = "KINORA_LABS_KEY"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -54,6 +55,7 @@ def front(rehearsal_port: int | None) -> list[Program]:
     web = python(
         "web",
         ["uvicorn", "marketplace.asgi:application", f"--port={settings.PORT}", *WEB_OPTIONS],
+        environment=without_labs_key(marketplace_environment()),
         ready=answers(f"http://127.0.0.1:{settings.PORT}/healthz"),
     )
     if rehearsal_port is None:
@@ -138,6 +140,11 @@ def marketplace_environment() -> dict[str, str]:
         "KINORA_DATA": str(settings.DATA),
         "KINORA_PORT": str(settings.PORT),
     }
+
+
+def without_labs_key(environment: dict[str, str]) -> dict[str, str]:
+    """For processes that parse what strangers send: they lock labs' secrets and open none."""
+    return {name: value for name, value in environment.items() if not name.startswith(LABS_KEY)}
 
 
 def answers(url: str) -> Callable[[], bool]:

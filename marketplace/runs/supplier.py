@@ -32,6 +32,7 @@ from marketplace.runs.execute import FenceLost, Work, execute
 from marketplace.runs.reconcile import reconcile
 from marketplace.runs.settle import Case, End, failed, item
 from marketplace.runs.settler import Settler
+from marketplace.vault.opening import GOOD_SQL, Purse, opened
 from partners.adapter import Adapter
 from partners.registry import open_adapter
 
@@ -42,6 +43,7 @@ POLL_SECONDS = 5.0  # claims this often without a hint
 TEND_SECONDS = 0.5
 RENEW_TICKS = 5  # every 2.5 s; see claim.SILENT_SECONDS
 CANCEL_TICKS = 2
+VAULT_TICKS = 20
 RECONCILE_SECONDS = 15.0
 AWAY_SECONDS = 0.5  # between two tries while the database is away
 HAND_BACK_SECONDS = 1.0
@@ -58,6 +60,7 @@ class Supplier:
         self.name = f"{self.family}{os.getpid()}"
         self.works: dict[asyncio.Task[None], Work] = {}
         self.adapters: dict[str, Adapter] = {}
+        self.purse = Purse()
         self.thread = Thread(target=self._live, name="supplier", daemon=True)
         self.stopping = False
         self.more = False  # whether the last claim may have left some waiting
@@ -109,6 +112,7 @@ class Supplier:
 
     async def serve(self) -> None:
         """Claim until it is stopped, whenever it is woken or its poll is due."""
+        await self.look_into_the_vault()
         await self.succeed_the_dead()
         while not self.stopping:
             self.woken.clear()
@@ -177,6 +181,7 @@ class Supplier:
             variable = f"{name.upper()}_URL"
             url = getattr(settings, variable, "") or environment.address(f"KINORA_{variable}")
             self.adapters[name] = open_adapter(name, url=url)
+            self.adapters[name].take(self.purse.of(name))
         return self.adapters[name]
 
     async def insist(self, statement: Statement) -> list[Row]:
@@ -202,6 +207,18 @@ class Supplier:
                     await self.look_for_cancels()
                 if tick % RENEW_TICKS == 0:
                     await self.renew()
+                if tick % VAULT_TICKS == 0:
+                    await self.look_into_the_vault()
+
+    async def look_into_the_vault(self) -> None:
+        """Be known to labs by the secrets that are good now."""
+        found = opened(await self.insist((GOOD_SQL, [])))
+        for lab, why in found.wrong.items():
+            if why != self.purse.wrong.get(lab):
+                log.error("a secret of %s cannot be opened: %s", lab, why)
+        self.purse = found
+        for name, adapter in self.adapters.items():
+            adapter.take(self.purse.of(name))
 
     async def ask_after_lost_jobs(self) -> None:
         while True:

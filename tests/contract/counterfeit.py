@@ -85,6 +85,7 @@ class Counterfeit:
         self.keys: set[str] = set()
         self.names: list[str] = []  # that jobs were given
         self.unproven: list[str] = []
+        self.takes = ""  # the one secret that it knows us by; empty for any
         self.url = ""
 
     def application(self) -> web.Application:
@@ -107,6 +108,8 @@ class Counterfeit:
         if path == "/file":
             return await self.say(request, self.file)
         header, start = self.shape.proof
+        if self.takes and self.takes not in request.headers.get(header, ""):
+            return await self.say(request, Says({}, 401))
         if not request.headers.get(header, "").startswith(start):
             self.unproven.append(path)
         if request.method == "POST" and path == self.shape.submit:

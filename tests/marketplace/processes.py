@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 from urllib.parse import quote
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from django.db import connection
 from tests.running import ROOT
 
 COMMAND = ["-m", "celery", "-A", "marketplace.celery", "worker", "-P", "threads", "-c", "1"]
-OPTIONS = ["-Q", "labs", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
+OPTIONS = ["-Q", "labs", "--without-gossip", "--without-mingle", "--loglevel=DEBUG"]
 
 
 def database_url() -> str:
@@ -26,13 +27,16 @@ def database_url() -> str:
 
 
 @contextmanager
-def supplier_process(**environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+def supplier_process(
+    log: IO[bytes] | None = None, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     environ = os.environ | {
         "KINORA_DATABASE_URL": database_url(),
         "KINORA_BROKER_URL": settings.BROKER_URL,
         **environment,
     }
-    process = subprocess.Popen([sys.executable, *COMMAND, *OPTIONS], cwd=ROOT, env=environ)
+    command = [sys.executable, *COMMAND, *OPTIONS]
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
     try:
         yield process
     finally:
