@@ -32,6 +32,7 @@ def main() -> None:
     taken.add_argument("--slug", default="", help="what the model is called; else as its folder")
     taken.add_argument("--title", default="", help="what people read; else as the family says")
     taken.add_argument("--queue", default="gpu.std", help="the pool whose workers hold it")
+    taken.add_argument("--devices", type=int, default=1, help="that one run is spread over")
     taken.add_argument("--check", action="store_true", help="write nothing")
     taken.set_defaults(act=adopted)
     told = parser.parse_args()
@@ -52,7 +53,7 @@ def reported(told: argparse.Namespace) -> str:
 
 def adopted(told: argparse.Namespace) -> str:
     """Put a folder on the shelf, or end saying what is wrong with it."""
-    adoption = Adoption(told.family, told.folder, told.slug, told.title, told.queue)
+    adoption = Adoption(told.family, told.folder, told.slug, told.title, told.queue, told.devices)
     try:
         found = about(adoption)
         path = told.folder if told.check else adopt(adoption)

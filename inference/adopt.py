@@ -13,13 +13,14 @@ from typing import Any
 
 from torch import nn
 
-from inference import adapting, header, models
+from inference import adapting, header, models, ulysses
 from inference.header import Invalid
 from inference.lora import Adapters, Unfit
 from inference.models import folder as folders
 from inference.models import schema
 from inference.models.family import Family
 from inference.models.folder import WIDE_BYTES, Unsuitable
+from inference.ulysses import Indivisible
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 
@@ -33,6 +34,7 @@ class Adoption:
     slug: str = ""
     title: str = ""
     queue: str = "gpu.std"
+    devices: int = 1
 
     def name(self) -> str:
         """Give what the model is called.  Raises Unsuitable."""
@@ -61,6 +63,8 @@ def about(adoption: Adoption) -> dict[str, Any]:
     if files := adapting.files_of(adoption.folder):
         inputs["properties"]["loras"] = schema.loras(list(files), adapting.MOST)
         room = fitting(folders.hollow(adoption.folder, family.PARTS), files)
+    if adoption.devices > 1:
+        check_spread(family, adoption, bool(room))
     return {
         "slug": adoption.name(),
         "family": adoption.family,
@@ -71,7 +75,7 @@ def about(adoption: Adoption) -> dict[str, Any]:
         "output": family.OUTPUT,
         "queue": adoption.queue,
         "timeout_seconds": family.TIMEOUT,
-        "facts": facts(adoption.folder, family, sizes, room),
+        "facts": facts(adoption.folder, family, sizes, room) | {"devices": adoption.devices},
         "examples": [],
     }
 
@@ -90,6 +94,19 @@ def fitting(networks: list[nn.Module], files: dict[str, Path]) -> Adapters:
     if wrong:
         raise Unsuitable("\n".join(wrong))
     return room
+
+
+def check_spread(family: type[Family[Any]], adoption: Adoption, adapted: bool) -> None:
+    """Check that a model can be spread over so many devices.  Raises Unsuitable."""
+    if not family.SPREADS:
+        raise Unsuitable(f"{adoption.family} runs on one device")
+    if adapted:
+        raise Unsuitable("a model with adapters runs on one device")
+    for network in folders.hollow(adoption.folder, family.PARTS):
+        try:
+            ulysses.check(network, adoption.devices)
+        except Indivisible as error:
+            raise Unsuitable(str(error)) from None
 
 
 def facts(

@@ -11,10 +11,8 @@ pipe carries JSON; `lane` tells to which of the parent's requests a message belo
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,20 +26,12 @@ from inference.attempt import Attempt, Frame, Loading
 from inference.control import Control
 from inference.engine import Engine, Running, Stopped
 from inference.models.contract import Drawn
+from inference.process import die_with_parent
 from inference.residency import Occupied
 from inference.wire import Job
 
 log = logging.getLogger("inference.child")
-PR_SET_PDEATHSIG = 1
 KINDS: dict[str, type[Attempt]] = {"run": Attempt, "draw": Frame, "load": Loading}
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent == 1 or os.getppid() != parent:  # it ended before the call above
-        os._exit(1)
 
 
 class Child:

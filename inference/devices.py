@@ -89,6 +89,11 @@ def runs_at_once(device: str) -> int:
     return int(os.environ.get("KINORA_WORKER_RUNS") or known(device)["runs"])
 
 
+def most_spread(device: str) -> int:
+    """Devices that one run may be spread over."""
+    return int(os.environ.get("KINORA_WORKER_DEVICES") or known(device)["devices"])
+
+
 def wait(device: str) -> None:
     """Wait for what was asked of the device, so that seconds are those of the call."""
     if device != "cpu":

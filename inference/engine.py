@@ -17,10 +17,11 @@ from inference.adapting import Offered
 from inference.batching import Floor, OnStep, Walk
 from inference.compiler.backend import Compiler
 from inference.compiler.serving import networks, serve, told
+from inference.followers import Followers
 from inference.joining import OUT_OF_MEMORY, Joiner
 from inference.models.contract import Drawn, Loop, Model, Step, Unusable
-from inference.residency import OverBudget, Residency
-from inference.wire import Job, Usage, describe, shelf
+from inference.residency import Occupied, OverBudget, Residency
+from inference.wire import Job, Plan, Usage, describe, shelf
 
 __all__ = ["Engine", "OnStep", "OverBudget", "Result", "Running", "Stopped", "UnknownModel"]
 T = TypeVar("T")
@@ -55,11 +56,14 @@ class Running:
     walk: Walk = field(init=False)
     seconds: float = 0.0
     steps: int = 0
+    devices: int = 1
 
     def usage(self, outputs: int, device: str) -> Usage:
         """Say what it took: its own seconds and its share of those that it had with others."""
         seconds = round(self.seconds + self.walk.seconds, 6)
         plan = told(self.compilers)
+        if self.devices > 1:  # other sizes of products round otherwise
+            plan = Plan(f"{plan.name} on {self.devices} devices", "E1")
         return Usage(seconds, outputs, self.steps, devices.peak_bytes(device), plan)
 
 
@@ -95,10 +99,12 @@ class Engine:
         *,
         host_bytes: int | None = None,
         join_tokens: int | None = None,
+        most_spread: int | None = None,
     ) -> None:
         """Take a device.  weights: the only shelf.
 
         budget_bytes: weights on the device at once; host_bytes: in the memory behind it.
+        most_spread: devices that one run may use.
         """
         self.device, self.shelves = device, [weights] if weights else []
         self.registry = models.REGISTRY if registry is None else registry
@@ -112,6 +118,8 @@ class Engine:
         self.running: dict[Walk, Running] = {}
         self.plans: dict[str, list[Compiler]] = {}
         self.offered: dict[str, Offered] = {}
+        self.most_spread = devices.most_spread(device) if most_spread is None else most_spread
+        self.followers: dict[str, Followers] = {}  # of one model at most
 
     @property
     def resident(self) -> list[str]:
@@ -129,20 +137,47 @@ class Engine:
         Raises UnknownModel for a name it does not serve, OverBudget for one that can never fit,
         Occupied for one that has to wait for runs of others.
         """
+        self.dismiss(slug)
         if (found := self.residency.find(slug)) is not None:
             return found
         about = self.describe(slug)
-        family = models.find(about.get("family", slug), self.registry)
         self.residency.make_room(needed_bytes(about, self.device))
-        folder = shelf(*self.shelves)[slug]
-        model = family.load(folder, self.device)
+        self.residency.add(slug, self.load(slug, about))
+        return self.ensure(slug)
+
+    def load(self, slug: str, about: dict[str, Any]) -> Model:
+        """Read a model's weights, and make of its networks what they run on."""
+        name, folder = about.get("family", slug), shelf(*self.shelves)[slug]
+        degree = int(about["facts"].get("devices", 1))
+        if 1 < degree <= self.most_spread:
+            self.dismiss()
+            self.followers[slug] = Followers(name, folder, self.device, degree)
+        model = models.find(name, self.registry).load(folder, self.device)
         self.offered.pop(slug, None)
         if names := adapting.names_of(about):
             self.offered[slug] = Offered(networks(model), folder, names)
             model.bytes += self.offered[slug].adapters.bytes
-        self.plans[slug] = serve(model, self.device)
-        self.residency.add(slug, model)
-        return self.ensure(slug)
+        if slug in self.followers:
+            self.plans[slug] = []
+            self.followers[slug].lead(networks(model))
+        else:
+            self.plans[slug] = serve(model, self.device)
+        return model
+
+    def dismiss(self, slug: str = "") -> None:
+        """Let followers go that are lost, that follow nobody, or that follow another model.
+
+        slug: the model that is wanted; empty: a model that needs followers of its own. Raises
+        Occupied while runs need what would go.
+        """
+        for name, followers in list(self.followers.items()):
+            entry = self.residency.entries.get(name)
+            if entry is not None and slug and not (name == slug and followers.lost):
+                continue
+            if entry is not None and entry.users:
+                raise Occupied(f"runs of {name} hold the other devices")
+            self.residency.entries.pop(name, None)
+            self.followers.pop(name).end()
 
     def describe(self, slug: str) -> dict[str, Any]:
         """Read what a model says about itself.  Raises UnknownModel."""
@@ -170,6 +205,7 @@ class Engine:
         self.residency.entries[job.target].users += 1
         try:
             running.work = self.timed(running, lambda: running.model.prepare(inputs))
+            self.check_spread(running)
         except BaseException:
             self.residency.entries[job.target].users -= 1
             raise
@@ -181,6 +217,15 @@ class Engine:
         running.walk = self.floor.join(dress(running.model.denoise(running.work)), counted)
         self.running[running.walk] = running
         return running
+
+    def check_spread(self, running: Running) -> None:
+        """Check that a run's tokens split evenly over its devices.  Raises Unusable."""
+        if followers := self.followers.get(running.job.target):
+            running.devices = followers.degree
+            if running.work.tokens % running.devices:
+                field = "width" if "width" in running.work.inputs else "size"
+                why = f"makes {running.work.tokens} tokens, which {running.devices} devices cannot"
+                raise Unusable(field, f"{why} share evenly; take multiples of 64.")
 
     def dressing(self, slug: str, inputs: dict[str, Any]) -> Callable[[Loop], Loop]:
         """Say how a run's loop comes to wear the adapters that it asks for.  Raises Unusable."""

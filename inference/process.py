@@ -6,6 +6,7 @@ Several threads talk to it at once, each on a lane of its own; a thread here sor
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -17,10 +18,19 @@ from threading import Lock, Thread
 from typing import Any, Self
 
 Message = dict[str, Any]
+PR_SET_PDEATHSIG = 1
 
 
 class ChildDied(Exception):
     """The process that owns the device is gone."""
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent == 1 or os.getppid() != parent:  # it ended before the call above
+        os._exit(1)
 
 
 class Process:

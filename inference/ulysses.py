@@ -7,7 +7,8 @@ Other matrix sizes round otherwise, so this is E1: on a device of its own a run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -15,8 +16,10 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 from diffusers import ContextParallelConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
+
+log = logging.getLogger("inference.ulysses")
 
 
 class Indivisible(ValueError):
@@ -58,28 +61,36 @@ def counted() -> Iterator[None]:
 class Leader:
     """The network as the leading process calls it: the others are told of every call."""
 
-    def __init__(self, network: nn.Module, device: str) -> None:
-        """Take a network that is spread."""
-        self.network, self.device = network, device
+    def __init__(self, network: Callable[..., Any], device: str, name: str = "") -> None:
+        """Take a network that is spread, and what the others call theirs."""
+        self.network, self.device, self.name = network, device, name
 
     def __call__(self, **given: Any) -> Any:
         """Compute together.  → what the network gives."""
-        tell(given, self.device)
+        tell(self.name, given, self.device)
         return arrived(self.network(**given))
 
     def end(self) -> None:
         """Let the others go."""
-        tell(None, self.device)
+        tell(self.name, None, self.device)
 
 
-def follow(network: Callable[..., Any], device: str) -> int:
-    """Compute along with the leader until it ends.  → the number of calls."""
+def follow(networks: Mapping[str, Callable[..., Any]], device: str) -> int:
+    """Compute along with the leader until it ends.  → the number of calls.
+
+    networks: by the names that leaders tell. What fails here fails there too: it is passed over.
+    """
     calls = 0
     with torch.inference_mode():
-        while (given := hear(device)) is not None:
-            arrived(network(**given))
+        while True:
+            name, given = hear(device)
+            if given is None:
+                return calls
             calls += 1
-    return calls
+            try:
+                arrived(networks[name](**given))
+            except AssertionError as error:  # before anything was exchanged: a size that is uneven
+                log.warning("a call of %s failed: %s", name, error)
 
 
 def arrived(output: Any) -> Any:
@@ -87,22 +98,23 @@ def arrived(output: Any) -> Any:
     return tree_map_only(Tensor, lambda one: one.wait() if hasattr(one, "wait") else one, output)
 
 
-def tell(given: dict[str, Any] | None, device: str) -> None:
-    """Send a call's arguments to all."""
-    outlines = given and {name: outline(value) for name, value in given.items()}
-    dist.broadcast_object_list([outlines], src=0, device=torch.device(device))
+def tell(name: str, given: dict[str, Any] | None, device: str) -> None:
+    """Send a call's arguments to all, and of which network it is."""
+    outlines = given and {key: outline(value) for key, value in given.items()}
+    dist.broadcast_object_list([(name, outlines)], src=0, device=torch.device(device))
     for value in (given or {}).values():
         if isinstance(value, Tensor):
             dist.broadcast(value.to(device).contiguous(), src=0)
 
 
-def hear(device: str) -> dict[str, Any] | None:
-    """Receive a call's arguments; None when there will be no more."""
+def hear(device: str) -> tuple[str, dict[str, Any] | None]:
+    """Receive a call's network and arguments; no arguments when there will be no more."""
     heard: list[Any] = [None]
     dist.broadcast_object_list(heard, src=0, device=torch.device(device))
-    if heard[0] is None:
-        return None
-    return {name: received(told, device) for name, told in heard[0].items()}
+    name, outlines = heard[0]
+    if outlines is None:
+        return name, None
+    return name, {key: received(told, device) for key, told in outlines.items()}
 
 
 def outline(value: Any) -> tuple[str, Any]:

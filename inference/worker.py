@@ -101,6 +101,10 @@ def parser() -> argparse.ArgumentParser:
         "--plan", choices=("auto", "eager", "templates", "fp8"),
         default=told("KINORA_WORKER_PLAN") or "auto", help="what networks run on",
     )  # fmt: skip
+    made.add_argument(
+        "--devices", type=int, default=int(told("KINORA_WORKER_DEVICES") or 1), metavar="N",
+        help="of this machine, for releases that spread a run over several",
+    )  # fmt: skip
     made.add_argument("--poll", type=float, default=2.0, metavar="SECONDS", help="without a broker")
     made.add_argument("--broker", default=told("KINORA_BROKER_URL"), metavar="URL")
     return made
@@ -131,6 +135,7 @@ def environment(told: argparse.Namespace) -> dict[str, str]:
         "KINORA_WORKER_QUEUE": told.queue,
         "KINORA_WORKER_PRELOAD": told.preload,
         "KINORA_WORKER_PLAN": told.plan,
+        "KINORA_WORKER_DEVICES": str(told.devices),
         "KINORA_WORKER_POLL_SECONDS": str(told.poll),
         "KINORA_WEIGHTS": told.weights,
         "KINORA_BROKER_URL": told.broker,

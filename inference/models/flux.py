@@ -117,6 +117,7 @@ class Flux(Family[Sizes]):
     SPACE: ClassVar[str] = "flux"
     TITLE: ClassVar[str] = "FLUX.1"
     SUMMARY: ClassVar[str] = "A 12-billion-parameter text-to-image model by Black Forest Labs."
+    SPREADS: ClassVar[bool] = True
 
     def settle(self) -> None:
         """Keep rotation tables per size."""

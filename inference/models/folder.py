@@ -202,6 +202,13 @@ def read(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> dict[st
     }
 
 
+def denoisers(folder: Path, parts: Parts, device: str, dtype: torch.dtype) -> list[torch.nn.Module]:
+    """Load a folder's denoisers alone.  Raises Unsuitable, Invalid."""
+    held = index(folder)
+    names = [name for name in DENOISERS if name in parts and name in held]
+    return [part_of(folder / name, parts[name], held[name], device, dtype) for name in names]
+
+
 def part_of(place: Path, part: Part, name: str, device: str, dtype: torch.dtype) -> Module:
     """Load one part from its folder.  Raises Unsuitable, Invalid."""
     kind = part.loads(name)

@@ -148,6 +148,7 @@ class Wan(Family[Sizes]):
     TITLE: ClassVar[str] = "Wan"
     TASK: ClassVar[str] = "text-to-video"
     SUMMARY: ClassVar[str] = "A text-to-video or image-to-video model by Alibaba."
+    SPREADS: ClassVar[bool] = True
     OUTPUT: ClassVar[dict[str, str]] = clips.OUTPUT
     TIMEOUT: ClassVar[int] = 3600
 

@@ -51,7 +51,7 @@ def main() -> None:
             results[name] = lead(network, [wide(FAMILIES[name].example(size)) for size in SIZES])
         else:
             spread(network, 2)
-            results[name] = follow(network, "cpu")
+            results[name] = follow({"": network}, "cpu")
     torch.save(results, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
