@@ -54,11 +54,13 @@ class Picture:
     """One picture or clip on its way from noise.
 
     latent: as the network takes it, with a batch of one. clean: the last estimate of its end.
+    generator: of the noise, for schedulers that draw more of it on the way.
     """
 
     latent: Tensor
     scheduler: Module
     clean: Tensor | None = None
+    generator: torch.Generator | None = None
 
     @torch.inference_mode()
     def advance(self, velocity: Tensor, t: Tensor) -> None:
@@ -143,6 +145,7 @@ class Family(Generic[S]):
     SUMMARY: ClassVar[str]
     OUTPUT: ClassVar[dict[str, str]] = {"kind": "image", "content_type": "image/png"}
     TIMEOUT: ClassVar[int] = 300  # seconds
+    SPREADS: ClassVar[bool] = False  # whether sequences split evenly over devices, words included
 
     def __init__(self, parts: dict[str, Module], sizes: S, device: str, dtype: torch.dtype) -> None:
         """Take parts that are loaded; `load` reads them from a folder."""
@@ -161,9 +164,14 @@ class Family(Generic[S]):
 
         Raises Unsuitable.
         """
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        dtype = cls.dtype_on(device)
         parts = folders.read(folder, cls.PARTS, device, dtype)
         return cls(parts, cls.SIZES.of(folders.configs(folder)), device, dtype)
+
+    @staticmethod
+    def dtype_on(device: str) -> torch.dtype:
+        """Name the type that weights have on a device."""
+        return torch.float32 if device == "cpu" else torch.bfloat16
 
     def settle(self) -> None:
         """Make of the loaded parts what the family wants; nothing, unless it says so."""

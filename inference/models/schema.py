@@ -100,6 +100,17 @@ def guidance(usual: float, most: float = 20, least: float = 1) -> Rule:
     }
 
 
+def scheduler(names: list[str]) -> Rule:
+    """Which way to walk from noise to the picture; the first is the usual one."""
+    return {
+        "type": "string",
+        "title": "Scheduler",
+        "description": "Which way to walk from noise to the picture.",
+        "enum": names,
+        "default": names[0],
+    }
+
+
 def image() -> Rule:
     """The picture that a clip begins with."""
     return {

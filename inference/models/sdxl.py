@@ -6,17 +6,40 @@ told to the network beside the time.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import diffusers
 import torch
 from PIL import Image
 from torch import Tensor
 
 from inference.models import schema
 from inference.models.contract import Forward, Loop, Step
-from inference.models.family import Configs, Family, Inputs, Picture, Work, guided, tokenized
+from inference.models.family import (
+    Configs,
+    Family,
+    Inputs,
+    Picture,
+    Work,
+    generator_of,
+    guided,
+    tokenized,
+)
 from inference.models.folder import Module, Part, Parts
+
+KARRAS = " karras"
+# What people call a scheduler → diffusers' class and its settings; each also with Karras' sigmas.
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler a": ("EulerAncestralDiscreteScheduler", {}),
+    "dpm++ 2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpm++ 2m sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+}
+NAMES = [
+    name + more for name in SCHEDULERS for more in ("", KARRAS) if name + more != "euler a" + KARRAS
+]  # an ancestral step has no other sigmas in diffusers
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,7 @@ class Sizes:
             height=schema.side("Height", self.multiple, usual=self.usual),
             steps=schema.steps(30),
             guidance=schema.guidance(5.0),
+            scheduler=schema.scheduler(NAMES),
             seed=schema.seed(),
             count=schema.count(),
         )
@@ -80,7 +104,10 @@ class StableDiffusionXL(Family[Sizes]):
         "tokenizer": Part("transformers.CLIPTokenizer"),
         "text_encoder_2": Part("transformers.CLIPTextModelWithProjection"),
         "tokenizer_2": Part("transformers.CLIPTokenizer"),
-        "scheduler": Part("diffusers.EulerDiscreteScheduler"),
+        "scheduler": Part(
+            "diffusers.EulerDiscreteScheduler diffusers.EulerAncestralDiscreteScheduler "
+            "diffusers.DPMSolverMultistepScheduler"
+        ),
     }
     SIZES: ClassVar[type[Sizes]] = Sizes
     SPACE: ClassVar[str] = "sdxl"
@@ -126,9 +153,21 @@ class StableDiffusionXL(Family[Sizes]):
 
     def start(self, seed: int, inputs: Inputs) -> Picture:
         """Draw one picture's noise at its scheduler's first sigma.  latent (1, C, h, w)."""
-        scheduler = self.schedule(inputs["steps"])
-        noise = self.noise(seed, self.sizes.channels, *self.sizes.grid(inputs)).to(self.dtype)
-        return Picture(noise * scheduler.init_noise_sigma, scheduler)
+        generator = generator_of(seed)
+        noise = self.noise(generator, self.sizes.channels, *self.sizes.grid(inputs)).to(self.dtype)
+        scheduler = self.scheduled(inputs)
+        return Picture(noise * scheduler.init_noise_sigma, scheduler, generator=generator)
+
+    def scheduled(self, inputs: Inputs) -> Module:
+        """Make a picture's own scheduler of the asked kind, at its first step."""
+        name = inputs["scheduler"]
+        kind, told = SCHEDULERS[name.removesuffix(KARRAS)]
+        if name.endswith(KARRAS):
+            told = told | {"use_karras_sigmas": True}
+        made = getattr(diffusers, kind).from_config(self.scheduler.config, **told)
+        made.set_timesteps(inputs["steps"], device=self.device)
+        made.set_begin_index(0)
+        return made
 
     def denoise(self, work: Work) -> Loop:
         """Walk from noise to pictures; a step asks for both branches of every picture."""
@@ -137,7 +176,7 @@ class StableDiffusionXL(Family[Sizes]):
             answers = yield [forward for both in asked for forward in both]
             noises = guided(answers or (), len(work.branches), work.inputs["guidance"])
             for picture, noise in zip(work.pictures, noises, strict=True):
-                self.advance(picture, noise, t)
+                self.advance(picture, noise, t, shown=work.shown(index))
             yield Step(index + 1, len(work.times), self.preview(work, index))
 
     def forwards(self, work: Work, picture: Picture, t: Tensor) -> list[Forward]:
@@ -152,10 +191,16 @@ class StableDiffusionXL(Family[Sizes]):
         return noise
 
     @torch.inference_mode()
-    def advance(self, picture: Picture, noise: Tensor, t: Tensor) -> None:
-        """Take one step, which estimates the picture's end as well."""
-        stepped = picture.scheduler.step(noise, t, picture.latent)
-        picture.latent, picture.clean = stepped.prev_sample, stepped.pred_original_sample
+    def advance(self, picture: Picture, noise: Tensor, t: Tensor, *, shown: bool) -> None:
+        """Take one step; where it is shown, estimate the picture's end as well."""
+        scheduler = picture.scheduler
+        if shown:  # of every kind: x0 = x - σ·ε, where x is 1·x0 + σ·ε or α·(x0 + σ·ε)
+            sigma = scheduler.sigmas[scheduler.step_index or 0].to(picture.latent)
+            spread = 1.0 if hasattr(scheduler, "is_scale_input_called") else (sigma**2 + 1) ** 0.5
+            picture.clean = picture.latent * spread - sigma * noise
+        named = inspect.signature(scheduler.step).parameters
+        drawn = {"generator": picture.generator} if "generator" in named else {}
+        picture.latent = scheduler.step(noise, t, picture.latent, return_dict=False, **drawn)[0]
 
     def preview(self, work: Work, index: int) -> Image.Image | None:
         """Show the first picture's estimate where this step has a preview."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
 import torch
 from diffusers import (
     AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 
-from inference.models.sdxl import StableDiffusionXL
+from inference.models.sdxl import NAMES, StableDiffusionXL
 from tests.inference.models import tiny
-from tests.inference.models.walking import latents, pictures, same_pictures
+from tests.inference.models.walking import latents, pictures, same_pictures, walked
 
 # diffusers' Euler scheduler hands a tensor to numpy in an old way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -84,6 +87,36 @@ def test_latents_are_those_of_diffusers(
     assert torch.equal(joined, expected(pipe, INPUTS | told))
     # Alone, the same sums are added up in another order.
     torch.testing.assert_close(latents(sdxl, INPUTS | told)[0], joined, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scheduler_walks_as_in_diffusers(
+    sdxl: StableDiffusionXL, theirs: Any, name: str
+) -> None:
+    kinds = {
+        "euler": EulerDiscreteScheduler, "euler a": EulerAncestralDiscreteScheduler,
+        "dpm++ 2m": DPMSolverMultistepScheduler, "dpm++ 2m sde": DPMSolverMultistepScheduler,
+    }  # fmt: skip
+    plain, _, karras = name.partition(" karras") if name.endswith("karras") else (name, "", None)
+    told: dict[str, Any] = {} if karras is None else {"use_karras_sigmas": True}
+    told |= {"algorithm_type": "sde-dpmsolver++"} if plain.endswith("sde") else {}
+    pipe = theirs("sdxl", pipeline)
+    before = pipe.scheduler
+    pipe.scheduler = kinds[plain].from_config(before.config, **told)
+    try:
+        wanted = expected(pipe, INPUTS)
+    finally:
+        pipe.scheduler = before
+    work = walked(sdxl, INPUTS | {"scheduler": name}, joined=True)
+    assert torch.equal(work.pictures[0].latent, wanted)
+    clean = work.pictures[0].clean
+    assert clean is not None
+    assert clean.isfinite().all()
+
+
+def test_schedulers_differ(sdxl: StableDiffusionXL) -> None:
+    drawn = [latents(sdxl, INPUTS | {"scheduler": name})[0] for name in NAMES]
+    assert not any(torch.equal(a, b) for a, b in combinations(drawn, 2))
 
 
 def test_pictures_are_those_of_diffusers(sdxl: StableDiffusionXL, pipe: Any) -> None:
