@@ -273,6 +273,10 @@ WEBHOOK_RENDERERS = {
 # ── runs ──────────────────────────────────────────────────────────────────────────────────────
 
 LEASE_SECONDS = 15
+# Where labs send word of jobs; the public address, unless nobody outside can reach it.
+LAB_NOTICES_URL = env.address("KINORA_LAB_NOTICES_URL")
+if not LAB_NOTICES_URL and SITE_URL.startswith("https://"):
+    LAB_NOTICES_URL = SITE_URL.rstrip("/")
 DOOR_URL = env.address("KINORA_DOOR_URL")  # where workers reach this very web process
 PRICE_NOTICE_DAYS = env.integer("KINORA_PRICE_NOTICE_DAYS", 14)  # before a price may rise
 MAX_ATTEMPTS = 3

@@ -7,7 +7,7 @@ what is worth trying again, and a cap on what is read, because a lab's answer is
 import asyncio
 import inspect
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -40,15 +40,22 @@ NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 UNPROVEN = 401
 TURNED_AWAY = frozenset({425, 429})  # said before any work is begun
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+Read = Callable[[aiohttp.ClientResponse], Awaitable[dict[str, Any]]]
 
 
 class Adapter(Protocol):
     """What the marketplace asks of every supplier. All calls raise SupplierError only.
 
-    keyed: a job that is handed in again under its key is the same job.
+    keyed: a job that is handed in again under its key is the same job. health: open, shut or
+    probing, of its gate; trouble: why the lab does not take us, or empty; asks: calls so far.
     """
 
     keyed: ClassVar[bool]
+    trouble: str
+    asks: int
+
+    @property
+    def health(self) -> str: ...
 
     def __init__(self, url: str = "", secret: str = "") -> None: ...
 
@@ -78,6 +85,10 @@ class Adapter(Protocol):
         doubled, early or late one costs a question and decides nothing. Raises Broken."""
         ...
 
+    def answer_notice(self, body: bytes) -> dict[str, Any]:
+        """What the lab wants to hear to a notification."""
+        ...
+
     def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
         """The bytes of an output, in pieces. Raises Broken beyond `most` bytes."""
         ...
@@ -99,13 +110,15 @@ class HttpAdapter:
     fetch_seconds: ClassVar[float] = 120.0
     calls_per_second: ClassVar[float] = 0.0  # 0: as many as come
     calls_at_once: ClassVar[int] = 1
+    calls_open: ClassVar[int] = 256  # that wait for an answer; a lab that hangs holds no more
     hops: ClassVar[int] = 0  # redirects that a file's address may take
 
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url = (url or self.default_url).rstrip("/")
         self.given: tuple[str, ...] = (secret,)
         self.secret, self.spare = secret, ""
-        self.gate = Gate(self.calls_per_second, self.calls_at_once)
+        self.gate = Gate(self.calls_per_second, self.calls_at_once, most_open=self.calls_open)
+        self.trouble, self.asks = "", 0
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -118,6 +131,10 @@ class HttpAdapter:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    @property
+    def health(self) -> str:
+        return self.gate.state
 
     def headers(self) -> dict[str, str]:
         """What proves who we are, made for each call because a signature expires."""
@@ -132,7 +149,8 @@ class HttpAdapter:
     def denied(self) -> None:
         """Raise Retry where there is another secret to be known by, else Denied."""
         if not self.spare:
-            raise Denied("the lab does not take our secret")
+            self.trouble = "the lab does not take our secret"
+            raise Denied(self.trouble)
         self.secret, self.spare = self.spare, ""
         raise Retry("the lab does not take this secret; trying the other", 0.0)
 
@@ -179,15 +197,17 @@ class HttpAdapter:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Retry("the lab could not be reached", 0.0) from error
 
-    async def post_once(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
+    async def post_once(
+        self, path: str, *, read: Read | None = None, **body: Any
+    ) -> tuple[int, dict[str, Any]]:
         """Hand in a job where the lab knows no idempotency key: whatever happens, once.
 
-        body: `json=` or `data=`. Raises Retry where the lab surely has no job, Unknown where it
-        may have one.
+        body: `json=` or `data=`; read: of an answer that is not JSON alone. Raises Retry where the
+        lab surely has no job, Unknown where it may have one.
         """
         try:
             async with self.ask("POST", path, **body) as answer:
-                return answer.status, await read_receipt(answer)
+                return answer.status, await (read or read_receipt)(answer)
         except NOTHING_SENT as error:
             raise Retry("the lab could not be reached", 0.0) from error
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -199,6 +219,7 @@ class HttpAdapter:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One call through the gate, which learns how it went. Raises Retry where it is shut."""
         with self.gate.call():
+            self.asks += 1
             try:
                 async with self.session().request(
                     method,
@@ -210,6 +231,7 @@ class HttpAdapter:
                     (self.gate.failed if answer.status >= 500 else self.gate.succeeded)()
                     if answer.status == UNPROVEN:
                         self.denied()
+                    self.trouble = ""
                     yield answer
             except (aiohttp.ClientError, TimeoutError):
                 self.gate.failed()
@@ -220,6 +242,9 @@ class HttpAdapter:
 
     def read_webhook(self, body: bytes) -> Ticket:
         raise Broken("this lab sends no notifications")
+
+    def answer_notice(self, body: bytes) -> dict[str, Any]:
+        return {}
 
     async def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
         """Stream an output's bytes. Raises Retry, Broken."""

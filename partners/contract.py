@@ -33,12 +33,14 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked of a supplier. key: sent twice it is the same job, never a second one."""
+    """What is asked of a supplier. key: our name for it, and where the lab knows one its
+    idempotency key. notice: where it may send word, or empty."""
 
     key: str
     target: str
     inputs: Mapping[str, Any]
     timeout_seconds: int = 60
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ SCHEMA: dict[str, Any] = {
         "content_type": {"type": "string", "pattern": "^(image|video|audio)/[a-z0-9.+-]+$"},
         "usage": {"type": "object", "additionalProperties": PLACE},
         "notice": PLACE,
+        "notice_as": {"type": "string", "pattern": "^[A-Za-z_]{1,40}$"},
     },
 }
 VALIDATOR = jsonschema_rs.validator_for(SCHEMA)
@@ -60,6 +61,7 @@ ATTRIBUTES = {
     "poll": "poll_at",
     "states": "states",
     "refusals": "refusals",
+    "notice_as": "notice_as",
     "content_type": "content_type",
 }
 PLACES = {

@@ -16,11 +16,19 @@ REST_SECONDS, LONGEST_REST = 1.0, 30.0
 
 
 class Gate:
-    """rate: calls a second, 0 for as many as come; burst: how many of them may come at once."""
+    """rate: calls a second, 0 for as many as come; burst: how many of them may come at once;
+    most_open: how many may wait for their answers, 0 for any."""
 
     def __init__(
-        self, rate: float = 0.0, burst: int = 1, *, clock: Callable[[], float] = time.monotonic
+        self,
+        rate: float = 0.0,
+        burst: int = 1,
+        *,
+        most_open: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.most_open, self.open = most_open, 0
+        self.line = 0.0  # when the last of those is due who were told to come again
         self.rate, self.burst, self.clock = rate, burst, clock
         self.tokens, self.counted = float(burst), clock()
         self.failures, self.rest, self.shut_until = 0, 0.0, 0.0
@@ -37,9 +45,11 @@ class Gate:
     def call(self) -> Iterator[None]:
         """Around one call. Raises Retry where it may not be made."""
         probe = self.enter()
+        self.open += 1
         try:
             yield
         finally:
+            self.open -= 1
             if probe:
                 self.probing = False  # also of a call that was given up: the next one finds out
 
@@ -48,6 +58,8 @@ class Gate:
         now = self.clock()
         if self.rest and (self.probing or now < self.shut_until):
             raise Retry("the lab is down", max(self.shut_until - now, REST_SECONDS))
+        if self.most_open and self.open >= self.most_open:
+            raise Retry("the lab has not answered so many calls", REST_SECONDS)
         self.take(now)
         self.probing = bool(self.rest)
         return self.probing
@@ -58,7 +70,8 @@ class Gate:
         self.tokens = min(self.burst, self.tokens + (now - self.counted) * self.rate)
         self.counted = now
         if self.tokens < 1:
-            raise Retry("the lab is asked as fast as it allows", (1 - self.tokens) / self.rate)
+            self.line = max(self.line, now + (-self.tokens) / self.rate) + 1 / self.rate
+            raise Retry("the lab is asked as fast as it allows", self.line - now)
         self.tokens -= 1
 
     def succeeded(self) -> None:

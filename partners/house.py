@@ -5,7 +5,7 @@ handed in through this adapter: it describes the models and says so where it is 
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from inference import wire
 from partners.contract import Broken, Description, Job, Output, Ticket
@@ -37,6 +37,7 @@ class House:
 
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url, self.secret = url, secret
+        self.health, self.trouble, self.asks = "open", "", 0
 
     def take(self, secrets: Sequence[str]) -> None:
         """Workers have their own tokens."""
@@ -55,6 +56,9 @@ class House:
 
     def read_webhook(self, body: bytes) -> NoReturn:
         raise Broken("our own workers report to their control plane")
+
+    def answer_notice(self, body: bytes) -> dict[str, Any]:
+        return {}
 
     async def fetch(self, output: Output, *, most: int) -> AsyncIterator[bytes]:
         """A worker writes its outputs into the media store itself."""

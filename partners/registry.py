@@ -4,6 +4,8 @@ from partners.adapter import Adapter
 from partners.contract import Description
 from partners.house import House
 from partners.labs.bfl import BlackForest
+from partners.labs.elevenlabs import ElevenLabs
+from partners.labs.gemini import Gemini
 from partners.labs.ideogram import Ideogram
 from partners.labs.kling import Kling
 from partners.labs.luma import Luma
@@ -19,6 +21,8 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "house": House,
     "rehearsal": Rehearsal,
     "bfl": BlackForest,
+    "elevenlabs": ElevenLabs,
+    "gemini": Gemini,
     "ideogram": Ideogram,
     "kling": Kling,
     "luma": Luma,

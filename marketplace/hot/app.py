@@ -11,7 +11,7 @@ from marketplace.dialects import fal, huggingface, live, native, native_files, o
 from marketplace.dialects.contract import Reply, Request, Route, Surface, Trail
 from marketplace.dialects.routing import Router, served
 from marketplace.errors import Busy, KinoraError, Unavailable
-from marketplace.hot import door, sockets, wire
+from marketplace.hot import door, notices, sockets, wire
 from marketplace.hot.desk import HotDesk
 from marketplace.hot.routes import Surfaces, prefixes
 from marketplace.hot.wire import Receive, Scope, Send
@@ -35,6 +35,7 @@ SURFACES = (
     openai.SURFACE,
     huggingface.SURFACE,
     door.SURFACE,
+    notices.SURFACE,
     live.SURFACE,
     HEALTH,
 )

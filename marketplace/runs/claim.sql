@@ -49,6 +49,10 @@ BEGIN
                    'worker', p_worker,
                    'reason', CASE WHEN l.adapter <> 'house' THEN 'partner'
                                   WHEN c.warm THEN 'warm' ELSE 'cold' END)
+               || CASE WHEN l.adapter = 'house' THEN '{}'::jsonb ELSE coalesce((
+                   SELECT jsonb_build_object('lab', h.state) FROM runs_labhealth h
+                    WHERE h.lab = l.adapter AND h.seen_at > now() - interval '30 s'
+                    ORDER BY h.worker = p_worker DESC LIMIT 1), '{}'::jsonb) END
           FROM chosen c, catalog_release l
          WHERE r.id = c.id AND l.id = r.release_id AND (c.warm OR NOT p_warm_only)
         RETURNING r.id, r.attempt, r.release_id, r.inputs, r.ticket, c.timeout_seconds, c.warm,

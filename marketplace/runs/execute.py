@@ -8,12 +8,14 @@ by our name, and where it cannot say, the job's fate is unknown and the run ends
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from marketplace.media import store
 from marketplace.media.probe import ProbeFailed, prober
 from marketplace.runs.hand import handed
+from marketplace.runs.notice import address
 from marketplace.runs.settle import Case, End, Kept, failed
 from partners.adapter import Adapter
 from partners.contract import (
@@ -31,7 +33,9 @@ from partners.contract import (
 
 log = logging.getLogger(__name__)
 
-FIRST_POLL, LONGEST_POLL = 0.1, 1.0  # seconds; each is half as long again as the one before
+FIRST_POLL, LONGEST_POLL = 0.1, 5.0  # seconds between two questions after a job
+SHARE = 0.15  # of its age: so it is known that much later than it ended, or at a notice
+AWAY_SECONDS = 1.0  # before a lab that is away is tried again
 FETCH_TRIES = 3
 CANCEL_SECONDS = 5.0
 LOOKS = (0.0, 1.0, 3.0)  # seconds before each look for a job whose receipt was lost
@@ -63,6 +67,7 @@ class Unwanted(Exception):
 class Work:
     """One attempt in hand. progress: what the supplier said last, until somebody told it on.
 
+    polls: how often it was asked after; lateness: the worst of them, as a share of its interval.
     laned: its end makes room for one that waits under a concurrency.
     """
 
@@ -74,6 +79,8 @@ class Work:
     lost: bool = False
     submitting: bool = False  # the lab may have the job, and has not said so
     progress: Progress | None = None
+    polls: int = 0
+    lateness: float = 0.0
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cancel(self) -> None:
@@ -84,13 +91,21 @@ class Work:
         self.lost = True
         self.stirred.set()
 
-    async def pause(self, seconds: float) -> None:
-        """Wait, but not longer than the run is wanted. Raises FenceLost, Unwanted."""
+    def notice(self) -> None:
+        """The lab has sent word."""
+        self.stirred.set()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait, but not longer than the run is wanted; whether the lab has sent word meanwhile.
+        Raises FenceLost, Unwanted."""
         try:
             await asyncio.wait_for(self.stirred.wait(), seconds)
         except TimeoutError:
-            return
-        raise FenceLost if self.lost else Unwanted
+            return False
+        self.stirred.clear()
+        if self.lost or self.cancelled:
+            raise FenceLost if self.lost else Unwanted
+        return True
 
 
 async def execute(work: Work, adapter: Adapter, notes: Notes) -> End:
@@ -127,18 +142,30 @@ async def obtain(work: Work, adapter: Adapter, notes: Notes) -> Result:
         work.ticket = ticket.as_json()
         if not await notes.ticket(work.ticket):
             raise FenceLost
-    pause = FIRST_POLL
-    while not isinstance(told, Result):
-        if isinstance(told, Progress) and told != work.progress:
-            work.progress = told
-        await work.pause(pause)
-        pause = min(pause * 1.5, LONGEST_POLL)
+    return await follow(work, adapter, ticket)
+
+
+async def follow(work: Work, adapter: Adapter, ticket: Ticket) -> Result:
+    """Ask after the job until it has ended: the longer it lasts, the more seldom."""
+    began = asked = time.monotonic()
+    least = 0.0
+    while True:
+        interval = max(least, min(max(FIRST_POLL, SHARE * (asked - began)), LONGEST_POLL))
+        due = max(asked + interval, time.monotonic())
+        noticed = await work.pause(due - time.monotonic())
+        asked, least = time.monotonic(), 0.0
+        if not noticed:
+            work.lateness = max(work.lateness, (asked - due) / interval)
         try:
             told = await adapter.poll(ticket)
         except Retry as error:
             log.info("%s: %s", work.case.public_id, error)
-            pause = max(pause, error.after)
-    return told
+            least = error.after
+            continue
+        work.polls += 1
+        if isinstance(told, Result):
+            return told
+        work.progress = told
 
 
 async def begin(work: Work, adapter: Adapter, notes: Notes) -> Ticket | Result:
@@ -158,13 +185,14 @@ async def found(work: Work, adapter: Adapter) -> Ticket | None:
         try:
             return await adapter.find(work.case.public_id)
         except Retry as error:
-            await work.pause(max(error.after, LONGEST_POLL))
+            await work.pause(max(error.after, AWAY_SECONDS))
 
 
 async def submit(work: Work, adapter: Adapter, notes: Notes) -> Ticket | Result:
     """Hand the job in, again for as long as the lab is away. Raises SupplierError, FenceLost."""
     case = work.case
-    job = Job(case.public_id, work.target, handed(case), case.timeout_seconds)
+    notice = address(case.adapter, case.run_id)
+    job = Job(case.public_id, work.target, handed(case), case.timeout_seconds, notice)
     while True:
         await mark(work, adapter, notes, job.key)
         try:
@@ -172,7 +200,7 @@ async def submit(work: Work, adapter: Adapter, notes: Notes) -> Ticket | Result:
         except Retry as error:  # the lab surely has no job
             log.info("%s: %s", case.public_id, error)
             await mark(work, adapter, notes, None)
-            await work.pause(max(error.after, LONGEST_POLL))
+            await work.pause(max(error.after, AWAY_SECONDS))
 
 
 async def mark(work: Work, adapter: Adapter, notes: Notes, key: str | None) -> None:

@@ -43,6 +43,11 @@ def take() -> Statement:
     return TAKE_SQL, []
 
 
+def open_one(run: UUID) -> Statement:
+    """The adapter of a run's open fate, if it has one."""
+    return "SELECT adapter FROM runs_fate WHERE run_id = %s AND state = 'open'", [run]
+
+
 def tell(run: UUID, state: str, what: str, lab: dict[str, Any] | None = None) -> Statement:
     """Keep what was learnt of an open one; `made` has its cost wait to be booked."""
     said = {"run": run, "state": state, "what": what, "lab": Jsonb(lab), "why": MADE}

@@ -1,4 +1,4 @@
-"""What the supplier keeps of labs: the fates of jobs that nobody knows of."""
+"""What the supplier keeps of labs: how each does, and the fates of jobs that nobody knows of."""
 
 from typing import ClassVar
 
@@ -34,4 +34,27 @@ class Fate(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["ask_at"], condition=Q(state="open"), name="fate_open")
+        ]
+
+
+class LabHealth(models.Model):
+    """How one supplier process sees a lab, as of a moment ago.
+
+    state: of partners/gate.py, or `denied` where the lab does not take our secret. lateness: the
+    worst of the last moment's questions after jobs, as a share of its interval.
+    """
+
+    lab = models.CharField(max_length=40)
+    worker = models.CharField(max_length=80)
+    state = models.CharField(max_length=10)
+    why = models.CharField(max_length=200, blank=True)
+    since = models.DateTimeField(help_text="of the state")
+    in_hand = models.IntegerField()
+    asked = models.BigIntegerField(help_text="questions since its process began")
+    lateness = models.FloatField(default=0)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["lab", "worker"], name="lab_health_once")
         ]

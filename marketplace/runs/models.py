@@ -15,7 +15,7 @@ from marketplace.accounts.models import ApiKey, Team, User
 from marketplace.catalog.models import Release
 from marketplace.ledger.models import TransactionId
 from marketplace.metering.models import Price
-from marketplace.runs.labs import Fate  # noqa: F401 - Django finds it here
+from marketplace.runs.labs import Fate, LabHealth  # noqa: F401 - Django finds them here
 
 
 class Run(models.Model):

@@ -7,6 +7,7 @@ fate open, for the next time or for a person.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -57,11 +58,11 @@ async def told(adapter: Adapter, ticket: Ticket) -> Said | None:
     return "made", "the lab has made it", receipt | {"usage": usage}
 
 
-async def noticed(database: Connections, run: UUID, adapter: Adapter, ticket: Ticket) -> None:
-    """A lab's notification names the job of a run: where its fate was open, it is told."""
-    try:
-        said = await told(adapter, ticket)
-    except SupplierError:
-        return
-    if said:
-        await database.rows(fate.tell(run, *said))
+async def noticed(
+    database: Connections, run: UUID, receipt: str, open_adapter: Callable[[str], Adapter]
+) -> None:
+    """A lab's word names the job of a run that is not in hand: if its fate is open, it is told."""
+    for row in await database.rows(fate.open_one(run)):
+        with suppress(SupplierError):
+            if said := await told(open_adapter(row["adapter"]), Ticket(receipt)):
+                await database.rows(fate.tell(run, *said))

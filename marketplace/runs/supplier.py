@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,13 +24,13 @@ from psycopg_pool import PoolTimeout
 
 from marketplace import environment
 from marketplace.celery import LABS
-from marketplace.channel import present
+from marketplace.channel import listen, present
 from marketplace.media.probe import prober
-from marketplace.runs import claim
+from marketplace.runs import claim, health, notice
 from marketplace.runs.bell import Bell
 from marketplace.runs.connections import Connections, Row, Statement
 from marketplace.runs.execute import FenceLost, Work, execute
-from marketplace.runs.reconcile import reconcile
+from marketplace.runs.reconcile import noticed, reconcile
 from marketplace.runs.settle import Case, End, failed, item
 from marketplace.runs.settler import Settler
 from marketplace.vault.opening import GOOD_SQL, Purse, opened
@@ -38,11 +39,14 @@ from partners.registry import open_adapter
 
 log = logging.getLogger(__name__)
 
-SLOTS = 128  # runs in hand; one that waits for its lab costs next to nothing
+SLOTS = 4_000  # runs in hand; one that waits for its lab costs next to nothing
+SHARE_OF_A_LAB = 0.6  # of them, so that one lab that hangs leaves room for all others
+MOST_AT_ONCE = 200  # claimed by one statement
 POLL_SECONDS = 5.0  # claims this often without a hint
 TEND_SECONDS = 0.5
 RENEW_TICKS = 5  # every 2.5 s; see claim.SILENT_SECONDS
 CANCEL_TICKS = 2
+HEALTH_TICKS = 4
 VAULT_TICKS = 20
 RECONCILE_SECONDS = 15.0
 AWAY_SECONDS = 0.5  # between two tries while the database is away
@@ -59,8 +63,10 @@ class Supplier:
         self.family = f"{queue}@{socket.gethostname()}:"
         self.name = f"{self.family}{os.getpid()}"
         self.works: dict[asyncio.Task[None], Work] = {}
+        self.in_hand: dict[UUID, Work] = {}
         self.adapters: dict[str, Adapter] = {}
         self.purse = Purse()
+        self.chores: set[asyncio.Task[None]] = set()
         self.thread = Thread(target=self._live, name="supplier", daemon=True)
         self.stopping = False
         self.more = False  # whether the last claim may have left some waiting
@@ -99,13 +105,17 @@ class Supplier:
             seen = asyncio.create_task(present("runs_run", self.name))
             tending = asyncio.create_task(self.tend())
             asking = asyncio.create_task(self.ask_after_lost_jobs())
+            hearing = asyncio.create_task(
+                listen(notice.CHANNEL, self.heard, name="supplier-notices")
+            )
             with Bell(self.queue, self.woken.set):
                 await self.serve()
             tending.cancel()
             await self.hand_back()
             seen.cancel()
             asking.cancel()
-            await asyncio.gather(seen, asking, return_exceptions=True)
+            hearing.cancel()
+            await asyncio.gather(seen, asking, hearing, return_exceptions=True)
         for adapter in self.adapters.values():
             await adapter.close()
         prober().close()
@@ -133,13 +143,15 @@ class Supplier:
 
     async def claim(self) -> bool:
         """Take what free slots can hold; whether more may be waiting for free slots."""
-        free = self.slots - len(self.works)
+        free = min(self.slots - len(self.works), MOST_AT_ONCE)
         self.more = True
         if free == 0:
             return False
+        held = Counter(work.case.adapter for work in self.works.values())
+        full = [lab for lab, many in held.items() if many >= self.slots * SHARE_OF_A_LAB]
         try:
             taken = await self.database.rows(
-                claim.claim(queue=self.queue, worker=self.name, warm=(), limit=free)
+                claim.claim(queue=self.queue, worker=self.name, warm=(), limit=free, without=full)
             )
             cases = await self.database.rows(claim.cases(row["run_id"] for row in taken))
         except DATABASE_AWAY as error:
@@ -149,18 +161,20 @@ class Supplier:
         known = {row["run_id"]: row for row in cases}
         for row in taken:
             self.begin(row, known[row["run_id"]])
-        self.more = len(taken) == free
-        return self.more
+        self.more = len(taken) == free or bool(full)
+        return len(taken) == free
 
     def begin(self, taken: Row, known: Row) -> None:
         case = Case.from_row(known, taken["attempt"])
         work = Work(case, known["target"], taken["ticket"], laned=taken["laned"])
         task = asyncio.create_task(self.carry(work, known["adapter"]))
-        self.works[task] = work
+        self.works[task] = self.in_hand[case.run_id] = work
         task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
         work = self.works.pop(task)
+        if self.in_hand.get(work.case.run_id) is work:
+            del self.in_hand[work.case.run_id]
         if self.more or work.laned:
             self.woken.set()
         if not task.cancelled() and (error := task.exception()):
@@ -207,8 +221,25 @@ class Supplier:
                     await self.look_for_cancels()
                 if tick % RENEW_TICKS == 0:
                     await self.renew()
+                if tick % HEALTH_TICKS == 0:
+                    await self.tell_of_health()
                 if tick % VAULT_TICKS == 0:
                     await self.look_into_the_vault()
+
+    def heard(self, payload: str) -> None:
+        """A lab has sent word of a job: ask after it, if it is in hand or its fate is open."""
+        run, receipt = notice.heard(payload)
+        if work := self.in_hand.get(run):
+            work.notice()
+        elif receipt:
+            task = self.loop.create_task(noticed(self.database, run, receipt, self.adapter))
+            self.chores.add(task)
+            task.add_done_callback(self.chores.discard)
+
+    async def tell_of_health(self) -> None:
+        """What routing and pages may know of each lab, as this process sees it."""
+        if said := health.of(self.name, self.adapters, self.works.values(), self.purse.wrong):
+            await self.database.rows(health.telling(said))
 
     async def look_into_the_vault(self) -> None:
         """Be known to labs by the secrets that are good now."""

@@ -13,7 +13,7 @@ from marketplace.ledger import capture
 from marketplace.ledger.fold import fold
 from marketplace.ledger.transfer import expire_credits
 from marketplace.media import retention, store
-from marketplace.runs import claim, fate, hint, pace, refunds, review, usage
+from marketplace.runs import claim, fate, health, hint, pace, refunds, review, usage
 from marketplace.runs.connections import rows
 from marketplace.runs.deliver import deliver
 from marketplace.runs.forget import forget
@@ -165,6 +165,7 @@ SELDOM: dict[str, Callable[[], int]] = {
     "webhook deliveries forgotten": tidy.forget_old,
     "disabled endpoints told of": tidy.tell_of_disabled,
     "jobs of unknown fate": fate.unresolved,
+    "health of labs forgotten": health.forget_old,
     "forgotten runs": forget,
     "expired files": expired_files,
     "forgotten files": forgotten_files,

@@ -36,6 +36,7 @@ class BlackForest(Queued):
     progress_at: ClassVar[tuple[Place, int]] = (("progress",), 1)
     files_at: ClassVar[Place] = ("result", "sample")
     poll_at: ClassVar[str] = "/v1/get_result?id={}"
+    notice_as: ClassVar[str] = "webhook_url"
     notice_at: ClassVar[Place] = ("task_id",)
 
     def headers(self) -> dict[str, str]:

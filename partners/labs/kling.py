@@ -45,6 +45,7 @@ class Kling(Queued):
         "video_second": ("data", "task_result", "videos", 0, "duration")
     }
     poll_at: ClassVar[str] = "/v1/videos/text2video/{}"
+    notice_as: ClassVar[str] = "callback_url"
     notice_at: ClassVar[Place] = ("task_id",)
 
     def headers(self) -> dict[str, str]:

@@ -33,6 +33,7 @@ class Luma(Queued):
     poll_at: ClassVar[str] = "/dream-machine/v1/generations/{}"
     cancel_at: ClassVar[tuple[str, str] | None] = ("DELETE", "/dream-machine/v1/generations/{}")
     cancels_in: ClassVar[frozenset[str]] = frozenset({"queued", "dreaming"})
+    notice_as: ClassVar[str] = "callback_url"
     notice_at: ClassVar[Place] = ("id",)
 
     def asked(self, job: Job) -> tuple[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ its length.
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from partners.adapter import read_json
 from partners.contract import Broken, Job, Progress, Refused, Result, Retry, Ticket, Unknown
 from partners.reading import Place, text
 from partners.shapes import Queued, State
@@ -35,6 +36,7 @@ class MiniMax(Queued):
     refusals: ClassVar[Mapping[str, bool]] = {UNSAFE_PROMPT: False, UNSAFE_CLIP: True}
     files_at: ClassVar[Place] = ("file", "download_url")
     poll_at: ClassVar[str] = "/v1/query/video_generation?task_id={}"
+    notice_as: ClassVar[str] = "callback_url"
     notice_at: ClassVar[Place] = ("task_id",)
 
     def asked(self, job: Job) -> tuple[str, dict[str, Any]]:
@@ -54,6 +56,11 @@ class MiniMax(Queued):
 
     def complains(self, found: Mapping[str, Any]) -> bool:
         return text(found, CODE) not in {FINE, ""}
+
+    def answer_notice(self, body: bytes) -> dict[str, Any]:
+        """It first asks whether the address is ours, and wants its challenge back."""
+        challenge = read_json(body).get("challenge")
+        return {} if challenge is None else {"challenge": str(challenge)[:200]}
 
     async def poll(self, ticket: Ticket) -> Progress | Result:
         found = await self.asked_for(self.poll_at.format(ticket.job))

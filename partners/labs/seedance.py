@@ -47,6 +47,7 @@ class Seedance(Queued):
     poll_at: ClassVar[str] = TASKS + "/{}"
     cancel_at: ClassVar[tuple[str, str] | None] = ("DELETE", TASKS + "/{}")
     cancels_in: ClassVar[frozenset[str]] = frozenset({"queued"})
+    notice_as: ClassVar[str] = "callback_url"
     notice_at: ClassVar[Place] = ("id",)
 
     def asked(self, job: Job) -> tuple[str, dict[str, Any]]:

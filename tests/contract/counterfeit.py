@@ -84,6 +84,7 @@ class Counterfeit:
         self.posts = self.jobs = self.asked = self.cancelled = self.sent = 0
         self.keys: set[str] = set()
         self.names: list[str] = []  # that jobs were given
+        self.bodies: list[dict[str, Any]] = []
         self.unproven: list[str] = []
         self.takes = ""  # the one secret that it knows us by; empty for any
         self.url = ""
@@ -126,7 +127,10 @@ class Counterfeit:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         self.posts += 1
-        self.names += NAMES.findall(await request.text())
+        said = await request.read()
+        self.names += NAMES.findall(said.decode(errors="replace"))
+        if request.content_type == "application/json":
+            self.bodies.append(json.loads(said))
         key = request.headers.get("Idempotency-Key", str(self.posts))
         if isinstance(self.to_job, str) and self.to_job in {"accept", "drop", *self.shape.states}:
             self.keys.add(key)

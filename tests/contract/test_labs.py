@@ -221,7 +221,7 @@ async def success_then_failure(b: Bench) -> None:
 
 async def lie(b: Bench, name: str) -> None:
     answer, said = b.shape.lies[name]
-    b.fate(Says(answer))
+    b.fate(answer if isinstance(answer, Says) else Says(answer))
     result = await b.finish()
     assert {unit: str(figure) for unit, figure in result.usage.quantities.items()} == said
     assert await b.delivered(result) == FILE

@@ -38,11 +38,10 @@ def test_calls_are_spaced_out_after_the_first_burst() -> None:
     gate = Gate(2.0, 3, clock=clock)
     for _ in range(3):
         succeeds(gate)
-    assert told_to_wait(gate) == 0.5
-    clock.now += 0.25
-    assert told_to_wait(gate) == 0.25
-    clock.now += 0.25
-    succeeds(gate)
+    assert [told_to_wait(gate) for _ in range(3)] == [0.5, 1.0, 1.5]  # one after the other
+    for _ in range(3):
+        clock.now += 0.5
+        succeeds(gate)
     clock.now += 3600
     for _ in range(3):
         succeeds(gate)
@@ -108,3 +107,10 @@ def test_a_finding_out_that_was_given_up_leaves_it_to_the_next() -> None:
         raise KeyboardInterrupt
     succeeds(gate)
     assert gate.state == "open"
+
+
+def test_a_lab_that_hangs_holds_only_so_many_calls() -> None:
+    gate = Gate(most_open=2, clock=Clock())
+    with gate.call(), gate.call():
+        assert told_to_wait(gate) > 0
+    succeeds(gate)
