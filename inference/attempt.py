@@ -98,7 +98,7 @@ class Attempt:
 
     def hand_in(self, drawn: list[Drawn], content_type: str) -> None:
         """Encode and upload, and say how the run ended.  Runs beside the device's own thread."""
-        self.end(lambda: self.succeed(tuple(map(media.encode, drawn)), content_type))
+        self.end(lambda: self.succeed(media.encoded(drawn, content_type), content_type))
 
     def fail(self, error: Exception) -> None:
         """Say that the run ended by this."""
@@ -177,7 +177,7 @@ class Frame(Attempt):
 
     def hand_in(self, drawn: list[Drawn], content_type: str) -> None:
         """Encode and hand over."""
-        self.drawn(tuple(map(media.encode, drawn)), content_type, None)
+        self.drawn(media.encoded(drawn, content_type), content_type, None)
 
     def fail(self, error: Exception) -> None:
         """Say that there is no frame."""

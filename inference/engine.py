@@ -21,7 +21,7 @@ from inference.followers import Followers
 from inference.joining import OUT_OF_MEMORY, Joiner
 from inference.models.contract import Drawn, Loop, Model, Step, Unusable
 from inference.residency import Occupied, OverBudget, Residency
-from inference.wire import Job, Plan, Usage, describe, shelf
+from inference.wire import Job, Plan, Usage, describe, promised, shelf
 
 __all__ = ["Engine", "OnStep", "OverBudget", "Result", "Running", "Stopped", "UnknownModel"]
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class Engine:
         """
         about = self.describe(job.target)
         running = Running(
-            job, self.ensure(job.target), about["output"]["content_type"], self.plans[job.target]
+            job, self.ensure(job.target), promised(about, job.inputs), self.plans[job.target]
         )
         inputs = fill(about["inputs"], job.inputs, job.run)
         dress = self.dressing(job.target, inputs)
@@ -283,5 +283,5 @@ class Engine:
         while not running.walk.over:
             self.floor.turn()
         drawn = self.finish(running)
-        files = tuple(map(media.encode, drawn))
+        files = media.encoded(drawn, running.content_type)
         return Result(files, running.content_type, running.usage(len(files), self.device))

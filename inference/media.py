@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
+from collections.abc import Iterable
 from fractions import Fraction
 
 import av
@@ -11,10 +13,32 @@ from PIL import Image
 
 from inference.models.contract import Clip, Drawn
 
+WEBP = "image/webp"
 
-def encode(drawn: Drawn) -> bytes:
-    """Encode a picture as PNG, a clip as MP4."""
-    return mp4(drawn) if isinstance(drawn, Clip) else png(drawn)
+
+def encode(drawn: Drawn, content_type: str = "") -> bytes:
+    """Encode a picture as PNG, a clip as MP4 or, where that is asked for, as animated WebP."""
+    if not isinstance(drawn, Clip):
+        return png(drawn)
+    return webp(drawn) if content_type == WEBP else mp4(drawn)
+
+
+def encoded(drawn: Iterable[Drawn], content_type: str) -> tuple[bytes, ...]:
+    """Encode all that a run drew."""
+    return tuple(encode(one, content_type) for one in drawn)
+
+
+def webp(clip: Clip) -> bytes:
+    """Encode a clip as animated WebP; its frames' whole milliseconds add up to its length."""
+    ends = [round(1000 * frame / clip.fps) for frame in range(len(clip.frames) + 1)]
+    lengths = [after - before for before, after in itertools.pairwise(ends)]
+    first, *others = [Image.fromarray(frame) for frame in clip.frames.numpy()]
+    stream = io.BytesIO()
+    first.save(
+        stream, "WEBP", save_all=True, append_images=others, duration=lengths, loop=0,
+        quality=85, method=2, minimize_size=False, allow_mixed=False,
+    )  # fmt: skip
+    return stream.getvalue()
 
 
 def mp4(clip: Clip) -> bytes:

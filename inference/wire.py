@@ -212,3 +212,9 @@ def describe(slug: str, *places: Path) -> dict[str, Any]:
     path = shelf(*places)[slug] / "kinora.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def promised(about: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """Name the type of a run's outputs: the model's own, unless `format` asks for another."""
+    formats = about.get("facts", {}).get("formats", {})
+    return str(formats.get(inputs.get("format"), about["output"]["content_type"]))

@@ -82,20 +82,22 @@ def image(path: Path) -> dict[str, Any]:
             raise Unusable(f"{width} × {height} pixels are too many")
         picture.load()
         name = picture.format or ""
-        frames = moving(picture)
+        frames, seconds = moving(picture)
     found = measures("image", IMAGES[name], width, height, codec=name.lower())
-    return found | ({"frames": frames} if frames > 1 else {})
+    return found | ({"frames": frames, "seconds": str(seconds)} if frames > 1 else {})
 
 
-def moving(picture: Image.Image) -> int:
-    """Decode every frame of a picture that may move; how many there are."""
+def moving(picture: Image.Image) -> tuple[int, Fraction]:
+    """Decode every frame of a picture that may move; how many there are and how long they last."""
     frames: int = getattr(picture, "n_frames", 1)
     if frames > FRAMES or frames * picture.width * picture.height > MOVING_PIXELS:
         raise Unusable("it has too many frames")
+    thousandths = Fraction(picture.info.get("duration", 0))
     for number in range(1, frames):
         picture.seek(number)
         picture.load()
-    return frames
+        thousandths += Fraction(picture.info.get("duration", 0))
+    return frames, thousandths / 1000
 
 
 def sound(path: Path, demuxer: str) -> dict[str, Any]:

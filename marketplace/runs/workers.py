@@ -6,6 +6,7 @@ can be checked: its outputs are read back and measured here, its seconds against
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from marketplace.errors import InvalidInput, KinoraError, MalformedBody, NotFoun
 from marketplace.fleet import token
 from marketplace.fleet.models import Worker
 from marketplace.media import sign, store
-from marketplace.media.probe import ProbeFailed, prober
+from marketplace.media.probe import Measures, ProbeFailed, prober
 from marketplace.metering.segments import SESSION
 from marketplace.runs import claim, hint
 from marketplace.runs.connections import Row, rows
@@ -102,16 +103,23 @@ def offered(taken: Row, known: Row, request: HttpRequest) -> dict[str, Any]:
         "uploads": [
             {"index": index, "url": put_here(case, index, request), "content_type": content_type}
             for index in range(case.wanted_outputs())
-            for content_type in [case.content_type]
+            for content_type in [promised(case)]
         ],
     }
 
 
 def put_here(case: Case, index: int, request: HttpRequest) -> str:
-    path = store.attempt_path(case.public_id, case.attempt, index, case.content_type)
+    content_type = promised(case)
+    path = store.attempt_path(case.public_id, case.attempt, index, content_type)
     most = store.LARGEST[case.output_kind]
-    url = sign.upload_url(path, content_type=case.content_type, most=most)
+    url = sign.upload_url(path, content_type=content_type, most=most)
     return request.build_absolute_uri(url)
+
+
+def promised(case: Case) -> str:
+    """The type of what is delivered: the release's, unless the input `format` asks for another."""
+    formats = case.facts.get("formats", {})
+    return str(formats.get(case.inputs.get("format"), case.content_type))
 
 
 # ── renew and report ──────────────────────────────────────────────────────────────────────────
@@ -261,18 +269,25 @@ def delivered(
 def read_back(case: Case, found: Body) -> Kept | None:
     """The stored file of one announced output, measured."""
     index = number(found.get("index"), "outputs.index")
-    path = store.attempt_path(case.public_id, case.attempt, index, case.content_type)
+    content_type = promised(case)
+    path = store.attempt_path(case.public_id, case.attempt, index, content_type)
     try:
         with store.local(path) as file:
             if store.digest(file) != found.get("sha256"):
                 return None
-            measures = prober().probe(file)
+            measures = shown(prober().probe(file), case.output_kind)
             size = file.stat().st_size
     except (FileNotFoundError, ProbeFailed):
         return None
-    if (measures.kind, measures.content_type) != (case.output_kind, case.content_type):
+    if (measures.kind, measures.content_type) != (case.output_kind, content_type):
         return None
     return Kept(path, size, str(found["sha256"]), measures)
+
+
+def shown(measures: Measures, kind: str) -> Measures:
+    """A moving picture counts as the clip that it is where a clip was asked for."""
+    moves = kind == "video" and measures.kind == "image" and measures.seconds
+    return replace(measures, kind=kind) if moves else measures
 
 
 # ── reading a body ────────────────────────────────────────────────────────────────────────────
