@@ -13,6 +13,8 @@ REGISTRY: dict[str, str] = {
     "flux": "inference.models.flux.Flux",
     "flux2": "inference.models.flux2.Flux2",
     "glyph": "inference.models.glyph.Glyph",
+    "glyph_motion": "inference.models.glyph_motion.GlyphMotion",
+    "glyph_upscale": "inference.models.glyph_upscale.GlyphUpscale",
     "hunyuan": "inference.models.hunyuan.HunyuanVideo",
     "ltx": "inference.models.ltx.LTX",
     "qwen": "inference.models.qwen.QwenImage",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from inference import devices
 from inference.models.glyph import LEAST_T, Glyph, encode, predict, tokens_of
+from inference.train import motion_score
 from inference.train.glyphs import Glyph as Drawing
 from inference.train.glyphs import load, over_white
 from inference.train.words import CHOSEN
@@ -130,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    motion_score.main() if "--motion" in sys.argv else main()

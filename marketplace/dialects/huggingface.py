@@ -38,12 +38,13 @@ async def infer(desk: Desk, request: Request, model: str) -> Reply:
 async def arguments(desk: Desk, request: Request, offer: Offer) -> Row:
     """What is asked for: the prompt, or the picture of a model that begins with one.
 
-    A picture alone may be the whole body, as large as a file may be. Raises MalformedBody,
-    TooLarge, InvalidInput.
+    A picture alone may be the whole body, as large as a file may be. A model that may do without
+    gets one where the prompt is a parameter. Raises MalformedBody, TooLarge, InvalidInput.
     """
-    pictured = offer.task.startswith("image-to-")
+    begins = offer.task.startswith("image-to-")
+    takes = begins or "image" in offer.schema.get("properties", {})
     kind = request.headers.get("content-type", "").partition(";")[0]
-    if pictured and kind != JSON:
+    if takes and kind != JSON:
         caller = await desk.caller(request, needs="run")
         wish = accept.wish(caller.team_id, lifetime(), param="inputs")
         return {"image": (await desk.files.receive(chunks(request), wish)).public_id}
@@ -55,6 +56,7 @@ async def arguments(desk: Desk, request: Request, offer: Offer) -> Row:
         raise errors.InvalidInput("inputs must be text.", param="inputs")
     if "target_size" in parameters:  # their word for a picture's size
         parameters["image_size"] = parameters.pop("target_size")
+    pictured = begins or (takes and "prompt" in parameters)  # words beside are told there
     return {"image": uri(inputs)} | parameters if pictured else {"prompt": inputs} | parameters
 
 

@@ -1,4 +1,4 @@
-"""What a fresh stack holds: four releases with prices, a pool with a worker, two teams with keys.
+"""What a fresh stack holds: releases with prices, a pool with a worker, two teams with keys.
 
 Everything repeats safely. Secrets that people need again are kept under DATA/secrets.
 """
@@ -58,6 +58,8 @@ class Sale:
 
 SALES = (
     Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", "0.00004", "0.0001"),
+    Sale("kinora", "glyph-motion", "house", "glyph-motion", "video_second", "0.0005", "0.00004"),
+    Sale("kinora", "glyph-upscale", "house", "glyph-upscale", "image", "0.0001", "0.00004"),
     Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", "0.0012"),
     Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", "0.006"),
     Sale("rehearsal", "animate", "rehearsal", "animate", "video_second", "0.01", "0.006"),

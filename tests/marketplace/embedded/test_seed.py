@@ -38,7 +38,7 @@ def counts() -> dict[str, int]:
     return {table.__name__: table._default_manager.count() for table in TABLES}
 
 
-def test_six_releases_are_on_sale_at_their_prices() -> None:
+def test_eight_releases_are_on_sale_at_their_prices() -> None:
     seed.seed()
     on_sale = {
         release.full_name: (release.adapter, release.queue, price.lines, price.version)
@@ -48,6 +48,12 @@ def test_six_releases_are_on_sale_at_their_prices() -> None:
     assert on_sale == {
         "kinora/glyph@2026-11-20": (
             "house", "cpu.std", [{"unit": "gpu_second", "unit_price": "0.0001"}], 1,
+        ),
+        "kinora/glyph-motion@2026-11-20": (
+            "house", "cpu.std", [{"unit": "video_second", "unit_price": "0.0005"}], 1,
+        ),
+        "kinora/glyph-upscale@2026-11-20": (
+            "house", "cpu.std", [{"unit": "image", "unit_price": "0.0001"}], 1,
         ),
         "rehearsal/still@2026-11-20": (
             "rehearsal", "labs", [{"unit": "image", "unit_price": "0.002"}], 1,
