@@ -5,6 +5,7 @@ KinoraError
 ├── MalformedBody         400  not JSON, too deep, too large
 ├── NotAuthenticated      401  no key, a wrong, revoked or expired one
 ├── NotAllowed            403  the key lacks a scope
+├── NotYetOpen            403  in early access, and the caller is not granted it
 ├── NotFound              404  also what another team owns
 ├── InsufficientBalance   402  `missing` tells how much
 ├── CostAboveLimit        402  the quote exceeds `max_cost`
@@ -64,6 +65,10 @@ class NotAuthenticated(KinoraError):
 
 class NotAllowed(KinoraError):
     status, code = 403, "not_allowed"
+
+
+class NotYetOpen(KinoraError):
+    status, code = 403, "not_yet_open"
 
 
 class NotFound(KinoraError):

@@ -31,7 +31,7 @@ def create(*, team: Team, data: Mapping[str, Any], created_by: User | None) -> B
         subject=wish.subject(data.get("subject"), kind, team),
         period=wish.choice(data.get("period", "month"), Budget.Period.values, "period"),
         created_by=created_by,
-        **wish.limits(data),
+        **wish.limits(data, team),
     )
     return saved(budget)
 
@@ -41,7 +41,7 @@ def change(*, budget: Budget, data: Mapping[str, Any]) -> Budget:
     wish.known(data, *wish.LIMITS)
     if budget.closed_at:
         raise Conflict("This budget is closed. Reopen it first.")
-    for name, value in wish.limits(data).items():
+    for name, value in wish.limits(data, budget.team).items():
         setattr(budget, name, value)
     return saved(budget)
 

@@ -1,17 +1,21 @@
-"""Budget, Spending, BudgetAlert, Lane: what a team allows itself, and what of it is used.
+"""What a team allows itself (Budget, Spending, BudgetAlert, Lane), and when a lab's release is for
+whom (Window, Grant, Evidence, DeniedCalls).
 
 Admission reserves in `budgets.sql`; holds name the spendings that they count in, and a trigger on
-holds keeps these true whoever closes them. The ORM makes and reads budgets.
+holds keeps these true whoever closes them. `windows.sql` decides who sees and calls a release, and
+`evidence.sql` keeps what was decided. The ORM makes and reads budgets and windows.
 """
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import DateTimeRangeField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from marketplace import ids
 from marketplace.accounts.models import Team, User
+from marketplace.catalog.models import Lab, Release
 
 EACH = "*"
 
@@ -130,4 +134,117 @@ class Lane(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["budget", "subject"], name="lane_once_per_subject")
+        ]
+
+
+class Window(models.Model):
+    """When a release is for whom: half-open, by the database's clock.
+
+    One `embargo` or `early_access` at most holds at an instant, and one `exclusive`: SQL excludes
+    the rest. audience: the reasons for which `early_access` may be granted. quota: runs of each
+    granted team. Its price is the segment `window:<id>`. terms: what was agreed, in words.
+    """
+
+    class Kind(models.TextChoices):
+        EMBARGO = "embargo"
+        EARLY_ACCESS = "early_access"
+        EXCLUSIVE = "exclusive"
+
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="windows")
+    kind = models.CharField(max_length=12, choices=Kind)
+    span = DateTimeRangeField()
+    audience = models.JSONField(default=list)
+    quota = models.PositiveIntegerField(null=True)
+    terms = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(db_default=Now())
+    withdrawn_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.release}"
+
+    @property
+    def segment(self) -> str:
+        """The price segment of those whom it lets in."""
+        return f"window:{self.pk}"
+
+
+class Grant(models.Model):
+    """A team's way into an `early_access` window.
+
+    waiting → invited → granted, for who waits in line at `position`; the other reasons are granted
+    at once. It lets in from granted_at until revoked_at. used: runs that count in the quota.
+    """
+
+    class Reason(models.TextChoices):
+        ALLOW_LIST = "allow_list"
+        WAITLIST = "waitlist"
+        TIER = "tier"
+        SPEND = "spend"
+
+    window = models.ForeignKey(Window, on_delete=models.PROTECT, related_name="grants")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="grants")
+    reason = models.CharField(max_length=12, choices=Reason)
+    position = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+    invited_at = models.DateTimeField(null=True)
+    granted_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    used = models.PositiveIntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["window", "team"], name="grant_once_per_team"),
+            models.UniqueConstraint(fields=["window", "position"], name="grant_position_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.team} in {self.window}"
+
+    @property
+    def state(self) -> str:
+        """waiting, invited, granted or revoked."""
+        if self.revoked_at:
+            return "revoked"
+        if self.granted_at:
+            return "granted"
+        return "invited" if self.invited_at else "waiting"
+
+
+class Evidence(models.Model):
+    """One decision of a lab's log, chained to the one before it. Written by `evidence.sql` alone.
+
+    body: JSON, the very text that the digest is of, after the digest before it. once: what is
+    noted only once.
+    """
+
+    lab = models.ForeignKey(Lab, on_delete=models.PROTECT, related_name="evidence")
+    number = models.PositiveBigIntegerField()
+    body = models.TextField()
+    digest = models.BinaryField(max_length=32)
+    once = models.CharField(max_length=80, null=True)  # noqa: DJ001 - NULLs never collide
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["lab", "number"], name="evidence_once_per_number"),
+            models.UniqueConstraint(fields=["lab", "once"], name="evidence_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.body
+
+
+class DeniedCalls(models.Model):
+    """How often a release was asked for within an hour by who may not call it."""
+
+    release = models.ForeignKey(Release, on_delete=models.PROTECT, related_name="+")
+    hour = models.DateTimeField()
+    decision = models.CharField(max_length=10)
+    calls = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["release", "hour", "decision"], name="denied_once_per_hour"
+            )
         ]

@@ -6,13 +6,16 @@ refuse what does not exist.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+
+from django.db import connection
 
 from marketplace import ids
 from marketplace.access.attribution import end_user, project_tag
 from marketplace.access.models import EACH, Budget
 from marketplace.accounts.models import Member, Team
-from marketplace.catalog.models import Lab, Model
+from marketplace.catalog.models import Lab
 from marketplace.errors import InvalidInput
 from marketplace.money import parse
 
@@ -20,16 +23,23 @@ DECIMAL = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 FIXED = ("kind", "subject", "period")  # a budget is for one thing; another thing is another budget
 LIMITS = ("limit", "hard", "models", "max_per_run", "concurrency")
 MOST_MODELS = 100
+SEEN_SQL = """
+SELECT EXISTS (
+    SELECT 1 FROM catalog_lab l JOIN catalog_model m ON m.lab_id = l.id
+      JOIN catalog_release r ON r.model_id = m.id
+     CROSS JOIN LATERAL release_access(r.id, %s, NULL) AS a
+     WHERE l.slug = %s AND m.slug = %s AND a.decision <> 'hidden')
+"""
 MOST_AT_ONCE = 10_000
 
 
-def limits(data: Mapping[str, Any]) -> dict[str, Any]:
+def limits(data: Mapping[str, Any], team: Team) -> dict[str, Any]:
     """The columns of Budget that `data` sets. Raises InvalidInput."""
-    columns = {
+    columns: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
         "limit": ("amount", amount),
         "max_per_run": ("max_per_run", amount),
         "hard": ("hard", switch),
-        "models": ("allowed", models),
+        "models": ("allowed", partial(models, team=team)),
         "concurrency": ("concurrency", concurrency),
     }
     found = {}
@@ -92,14 +102,14 @@ def concurrency(value: Any, param: str) -> int | None:
     return found
 
 
-def models(value: Any, param: str) -> list[str]:
-    """`lab` or `lab/model`, each one that exists."""
+def models(value: Any, param: str, *, team: Team) -> list[str]:
+    """`lab` or `lab/model`, each one that exists as far as the team may know."""
     if value is None:
         return []
     if not isinstance(value, list) or len(value) > MOST_MODELS:
         raise InvalidInput(f"{param} must be a list of at most {MOST_MODELS} names.", param=param)
     for name in value:
-        if not isinstance(name, str) or not on_sale(name):
+        if not isinstance(name, str) or not on_sale(name, team):
             raise InvalidInput(
                 f"{param} must hold labs or models, such as kinora or kinora/glyph; "
                 f"there is no {str(name)[:80]!r}.",
@@ -108,12 +118,14 @@ def models(value: Any, param: str) -> list[str]:
     return sorted(set(value))
 
 
-def on_sale(name: str) -> bool:
+def on_sale(name: str, team: Team) -> bool:
     lab, slash, model = name.partition("/")
     if "\0" in name:
         return False
     if slash:
-        return Model.objects.filter(lab__slug=lab, slug=model).exists()
+        with connection.cursor() as cursor:
+            cursor.execute(SEEN_SQL, [team.id, lab, model])
+            return bool(cursor.fetchone()[0])
     return Lab.objects.filter(slug=lab).exists()
 
 

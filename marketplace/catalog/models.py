@@ -10,14 +10,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from marketplace import ids
+from marketplace.accounts.models import Team
 
 
 class Lab(models.Model):
-    """A company that owns models; `kinora` is ours."""
+    """A company that owns models; `kinora` is ours. teams: its own, which see all it prepares."""
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=80)
     about = models.TextField(blank=True)
+    teams = models.ManyToManyField(Team, related_name="labs", blank=True)
 
     def __str__(self) -> str:
         return self.name
@@ -67,7 +69,18 @@ class ReleaseQuerySet(models.QuerySet["Release"]):
 
 
 class Release(models.Model):
-    """One version of a model: schema, adapter, queue, limits, outcome policy. Never edited."""
+    """One version of a model: schema, adapter, queue, limits, outcome policy. Never edited.
+
+    stage: how far its lab and we have brought it; from `staged` on the clock decides: it is live
+    from published_at, deprecated from deprecated_at and retired from retired_at. Who sees and
+    calls it when is `access/windows.sql`'s.
+    """
+
+    class Stage(models.TextChoices):
+        DRAFT = "draft"
+        CONFORMANCE = "conformance"
+        VETTING = "vetting"
+        STAGED = "staged"
 
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="releases")
     version = models.CharField(max_length=20, help_text="Its date, as 2026-11-20.")
@@ -80,7 +93,12 @@ class Release(models.Model):
     timeout_seconds = models.PositiveIntegerField(default=60)
     facts = models.JSONField(default=dict, help_text="Published facts that quotes may use.")
     outcome_policy = models.JSONField(default=dict, help_text="Outcome → what is charged.")
+    stage = models.CharField(
+        max_length=12, choices=Stage, default=Stage.STAGED, db_default=Stage.STAGED.value
+    )
     published_at = models.DateTimeField(null=True, blank=True)
+    deprecated_at = models.DateTimeField(null=True, blank=True)
+    successor = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT)
     retired_at = models.DateTimeField(null=True, blank=True)
 
     objects = ReleaseQuerySet.as_manager()

@@ -14,6 +14,7 @@ from marketplace.errors import KinoraError
 from marketplace.media.shelf import Shelf
 from marketplace.metering.binding import Bound
 from marketplace.metering.offer import Offer
+from marketplace.metering.sale import STRANGER, Accesses, Seen
 from marketplace.runs.submit import Admission
 
 Row = dict[str, Any]
@@ -21,11 +22,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom a key speaks for."""
+    """Whom a key speaks for. accesses: what is open to it and not to everybody."""
 
     key_id: UUID
     team_id: UUID
     scopes: frozenset[str]
+    accesses: Accesses = field(default_factory=lambda: STRANGER, hash=False)
 
 
 def nobody_left() -> bool:
@@ -184,16 +186,24 @@ class Desk(Protocol):
         """Whom a token speaks for that was made with this key. Raises as `caller` does."""
         ...
 
-    async def offers(self) -> Mapping[str, Offer]:
-        """What is on sale, by `lab/model` and `lab/model@version`."""
+    async def visitor(self, request: Request) -> Caller | None:
+        """Who calls what is read without a key, where a key comes along all the same."""
+        ...
+
+    async def offers(self, caller: Caller | None) -> Seen:
+        """What somebody sees, by `lab/model` and `lab/model@version`; None is a stranger."""
         ...
 
     async def aliases(self) -> Mapping[str, str]:
         """Other services' names → `lab/model`."""
         ...
 
-    async def offer(self, name: str) -> Offer:
-        """The offer of a name or an alias. Raises InvalidInput, NotFound."""
+    async def offer(self, name: str, caller: Caller | None) -> Offer:
+        """The offer of a name or an alias, as somebody sees it. Raises InvalidInput, NotFound."""
+        ...
+
+    async def shown_to(self, name: str, team_id: UUID, user_id: int | None) -> Offer:
+        """The same for a person who came without a key."""
         ...
 
     async def session(self, admission: Admission, most: int) -> Live:

@@ -4,7 +4,7 @@ All of it is read from what the native API reads; nothing is kept for it. Keys a
 `fal_account`'s.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -127,7 +127,7 @@ async def estimate(desk: Desk, request: Request) -> Reply:
     name = "unit_quantity" if kind == "unit_price" else "call_quantity"
     total = Decimal(0)
     for model_id, wish in endpoints.items():
-        offer = (await desk.offer(model_id)).for_team(caller.team_id)
+        offer = (await desk.offer(model_id, caller)).for_team(caller.team_id)
         each = await price_of(desk, caller, offer, by_unit=kind == "unit_price")
         total += each * quantity(wish, name, model_id)
     return Reply({"estimate_type": kind, "total_cost": float(total), "currency": "USD"})
@@ -334,11 +334,12 @@ async def wanted(desk: Desk, request: Request, *, required: bool = False) -> lis
     Raises InvalidInput, NotFound.
     """
     names = listed(request, "endpoint_id")
+    visitor = await desk.visitor(request)
     if names:
-        return [await desk.offer(name) for name in names]
+        return [await desk.offer(name, visitor) for name in names]
     if required:
         raise errors.InvalidInput("endpoint_id is required.", param="endpoint_id")
-    offers: Mapping[str, Offer] = await desk.offers()
+    offers = await desk.offers(visitor)
     return sorted((o for n, o in offers.items() if "@" not in n), key=lambda offer: offer.model)
 
 

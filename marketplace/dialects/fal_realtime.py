@@ -49,9 +49,9 @@ async def session(desk: Desk, socket: Socket, model: str) -> None:
     """Talk until the client leaves, nobody says anything for a minute, or the money is used up."""
     await socket.accept()
     try:
-        key_id = await opened(desk, socket.request, model)
-        cap = cap_of(socket.request)
-        offer = (await desk.offers()).get(model)
+        caller = await opened(desk, socket.request, model)
+        cap, key_id = cap_of(socket.request), caller.key_id
+        offer = (await desk.offers(caller)).get(model)
     except errors.KinoraError as error:
         await socket.send(complaint(error, unauthorized=True))
         await socket.close(REFUSED, error.message)
@@ -75,11 +75,11 @@ async def payer(desk: Desk, request: Request, key_id: UUID) -> fal_session.Payer
     return fal_session.Payer(caller.team_id, caller.key_id)
 
 
-async def opened(desk: Desk, request: Request, model: str) -> UUID:
-    """The key that the session is for. Raises NotAuthenticated, NotAllowed."""
+async def opened(desk: Desk, request: Request, model: str) -> Caller:
+    """Whom the session is for. Raises NotAuthenticated, NotAllowed."""
     if "fal_jwt_token" in request.query:
-        return (await passed(desk, request, model)).key_id
-    return (await desk.caller(request, needs="run")).key_id
+        return await passed(desk, request, model)
+    return await desk.caller(request, needs="run")
 
 
 async def passed(desk: Desk, request: Request, model: str) -> Caller:

@@ -25,8 +25,7 @@ PROVIDERS = ("fal-ai", "replicate")
 
 async def infer(desk: Desk, request: Request, model: str) -> Reply:
     """The first output's bytes. `inputs` is the prompt or a picture; `parameters` the rest."""
-    await desk.caller(request, needs="run")
-    offer = await desk.offer(model)
+    offer = await desk.offer(model, await desk.caller(request, needs="run"))
     asked = await arguments(desk, request, offer)
     wish = Wish(model=offer.full_name, arguments=asked, waits=True)
     row = (await start(desk, request, wish)).row
@@ -80,9 +79,9 @@ def read(path: str) -> bytes:
         return file.read_bytes()
 
 
-async def mapping(desk: Desk, _request: Request, model: str) -> Reply:
+async def mapping(desk: Desk, request: Request, model: str) -> Reply:
     """Which of our models a provider should ask for. Read without a key, as on the Hub."""
-    offer = await desk.offer(model)
+    offer = await desk.offer(model, await desk.visitor(request))
     told: dict[str, Any] = {"status": "live", "providerId": offer.model, "task": offer.task}
     return Reply(
         {

@@ -23,7 +23,7 @@ async def talk(desk: Desk, socket: Socket) -> None:
     await socket.accept()
     try:
         ticket = session_ticket.read(socket.request.query.get("ticket", ""))
-        offer = await desk.offer(ticket.model)
+        offer = await desk.shown_to(ticket.model, ticket.team_id, ticket.user_id)
     except KinoraError as error:
         await socket.send(complaint(error))
         await socket.close(REFUSED, error.message)

@@ -15,7 +15,8 @@ from marketplace.dialects.contract import Caller, Desk, Reply, Request, Route, R
 from marketplace.media.lifetime import Lifetime, lifetime
 from marketplace.metering.binding import Bound
 from marketplace.metering.limit import cost_limit
-from marketplace.metering.offer import Offer, named
+from marketplace.metering.offer import Offer
+from marketplace.metering.sale import named
 from marketplace.runs import stream_ticket
 from marketplace.runs.models import Run
 from marketplace.runs.receipt import drawn
@@ -58,7 +59,7 @@ async def priced(
 ) -> Admission:
     quote = await bound(desk, wish.get("quote"), caller)
     return prepare(
-        offer=chosen(await desk.offers(), wish.get("model"), quote),
+        offer=chosen(await desk.offers(caller), wish.get("model"), quote),
         body=wish,
         team_id=caller.team_id,
         key_id=caller.key_id,

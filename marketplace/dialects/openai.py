@@ -66,7 +66,8 @@ async def pictured(desk: Desk, request: Request, said: Asked, kind: str) -> Repl
 
 async def begun(desk: Desk, request: Request, said: Asked) -> Row:
     """Admit the run. Raises Kinora's errors."""
-    offer = await desk.offer(said.text("model"))
+    caller = await desk.caller(request, needs="run")
+    offer = await desk.offer(said.text("model"), caller)
     if offer.output_kind != "image":
         raise errors.InvalidInput(f"{offer.model} makes no images.", param="model")
     for name, values in PLAIN.items():
@@ -178,15 +179,16 @@ def event(kind: str, told: Mapping[str, Any]) -> bytes:
 
 async def models(desk: Desk, request: Request) -> Reply:
     """What is on sale, and the other names that lead to it."""
-    await desk.caller(request, needs="read")
-    named = {name: offer for name, offer in (await desk.offers()).items() if "@" not in name}
+    caller = await desk.caller(request, needs="read")
+    offers = await desk.offers(caller)
+    named = {name: offer for name, offer in offers.items() if "@" not in name}
     also = {name: named[model] for name, model in (await desk.aliases()).items() if model in named}
     return Reply({"object": "list", "data": [model_json(n, o) for n, o in (named | also).items()]})
 
 
 async def model(desk: Desk, request: Request, model: str) -> Reply:
-    await desk.caller(request, needs="read")
-    return Reply(model_json(model, await desk.offer(model)))
+    caller = await desk.caller(request, needs="read")
+    return Reply(model_json(model, await desk.offer(model, caller)))
 
 
 def model_json(name: str, offer: Offer) -> dict[str, Any]:

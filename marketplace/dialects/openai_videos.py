@@ -27,10 +27,10 @@ VARIANTS = ("video", *stills.KINDS)
 
 async def create(desk: Desk, request: Request) -> Reply:
     """Start a clip; a form or JSON."""
-    await desk.caller(request, needs="run")
+    caller = await desk.caller(request, needs="run")
     files = {"input_reference": "image"}
     async with asked(desk, request, files=files) as said:
-        offer = await desk.offer(said.text("model"))
+        offer = await desk.offer(said.text("model"), caller)
         if offer.output_kind != "video":
             raise errors.InvalidInput(f"{offer.model} makes no videos.", param="model")
         user = said.taken("user") or said.taken("safety_identifier")
@@ -57,7 +57,7 @@ async def edit(desk: Desk, request: Request) -> Reply:
     The model is the one that made it, unless `model` says another. Raises InvalidInput where it
     takes no clip.
     """
-    await desk.caller(request, needs="run")
+    caller = await desk.caller(request, needs="run")
     async with asked(desk, request, files={"video": "video"}) as said:
         given = said.text("video")
         model = said.taken("model")
@@ -67,7 +67,7 @@ async def edit(desk: Desk, request: Request) -> Reply:
             model = model or source["model"]
         if not isinstance(model, str):
             raise errors.InvalidInput("model is required beside a file, as text.", param="model")
-        offer = await desk.offer(model)
+        offer = await desk.offer(model, caller)
         if "video" not in offer.schema.get("properties", {}) or offer.output_kind != "video":
             raise errors.InvalidInput(f"{offer.model} edits no videos.", param="model")
         user = said.taken("user") or said.taken("safety_identifier")

@@ -69,23 +69,24 @@ TITLES = {
 
 async def create(desk: Desk, request: Request) -> Reply:
     """By `version`: its 64 hex digits, `owner/name:version`, or `owner/name`."""
-    await desk.caller(request, needs="run")
+    caller = await desk.caller(request, needs="run")
     said = body.read(request.body)
     version = said.get("version")
     if not isinstance(version, str) or not version:
         raise errors.InvalidInput("version is required.", param="version")
-    offers = await desk.offers()
+    offers = await desk.offers(caller)
     return await predicted(desk, request, said, catalog.versioned(offers, version).full_name)
 
 
 async def create_for_model(desk: Desk, request: Request, owner: str, name: str) -> Reply:
     """By model or deployment: the newest release, unless the body pins one."""
-    await desk.caller(request, needs="run")
+    caller = await desk.caller(request, needs="run")
     said = body.read(request.body)
     version = said.get("version")
     model = f"{owner}/{name}"
     if isinstance(version, str) and version:
-        model = catalog.versioned(await desk.offers(), f"{model}:{version}").full_name
+        offers = await desk.offers(caller)
+        model = catalog.versioned(offers, f"{model}:{version}").full_name
     return await predicted(desk, request, said, model)
 
 

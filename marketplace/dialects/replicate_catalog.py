@@ -165,8 +165,7 @@ def page(results: Iterable[Json]) -> Reply:
 
 
 async def on_sale(desk: Desk, request: Request) -> Offers:
-    await desk.caller(request, needs="read")
-    return await desk.offers()
+    return await desk.offers(await desk.caller(request, needs="read"))
 
 
 async def versions(desk: Desk, request: Request, owner: str, name: str) -> Reply:

@@ -15,7 +15,7 @@ from marketplace.dialects.vocabulary import fitted, reworded
 from marketplace.errors import InvalidInput
 from marketplace.media.lifetime import Lifetime
 from marketplace.metering.limit import cost_limit
-from marketplace.metering.offer import named
+from marketplace.metering.sale import named
 from marketplace.runs.submit import prepare
 
 
@@ -49,7 +49,7 @@ async def start(
     Raises Unfit for an argument, Kinora's errors for the rest.
     """
     caller = caller or await desk.caller(request, needs="run")
-    offer = named(await desk.offers(), wish.model)
+    offer = named(await desk.offers(caller), wish.model)
     fit = fitted(offer, wish.arguments)
     admission = prepare(
         offer=offer,

@@ -27,7 +27,8 @@ from marketplace.media.shelf import Shelf
 from marketplace.metering import binding
 from marketplace.metering.binding import BOUND_SQL, Bound
 from marketplace.metering.file_inputs import pending
-from marketplace.metering.offer import Offer, named
+from marketplace.metering.offer import Offer
+from marketplace.metering.sale import Seen, named
 from marketplace.runs.receipt import MONEY_SQL
 from marketplace.runs.sessions import first_slices
 from marketplace.runs.submit import Admission, bring, refusal, to_item
@@ -126,14 +127,24 @@ class HotDesk:
         self.count(request, caller)
         return caller
 
-    async def offers(self) -> Mapping[str, Offer]:
-        return await self.cache.offers()
+    async def visitor(self, request: Request) -> Caller | None:
+        try:
+            return await self.cache.caller(request.headers.get("authorization", ""))
+        except NotAuthenticated:
+            return None
+
+    async def offers(self, caller: Caller | None) -> Seen:
+        return await self.cache.offers(caller)
 
     async def aliases(self) -> Mapping[str, str]:
         return await self.cache.aliases.get("")
 
-    async def offer(self, name: str) -> Offer:
-        return named(await self.offers(), (await self.aliases()).get(name, name))
+    async def offer(self, name: str, caller: Caller | None) -> Offer:
+        return named(await self.offers(caller), (await self.aliases()).get(name, name), name)
+
+    async def shown_to(self, name: str, team_id: UUID, user_id: int | None) -> Offer:
+        accesses = await self.cache.accesses(team_id, user_id)
+        return named((await self.cache.sale.get("")).seen(accesses), name)
 
     async def bound(self, quote_id: UUID, team_id: UUID) -> Bound | None:
         rows = await self.database.rows(BOUND_SQL, [quote_id, team_id])

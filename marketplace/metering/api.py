@@ -14,14 +14,16 @@ from marketplace.accounts.api import (
     team_if_any,
     team_of,
 )
+from marketplace.accounts.models import ApiKey
 from marketplace.errors import InvalidInput
 from marketplace.metering import outcomes
 from marketplace.metering.binding import bind
 from marketplace.metering.inputs import validated
 from marketplace.metering.limit import cost_limit
 from marketplace.metering.models import Quote
-from marketplace.metering.offer import Offer, Present, load_offers, named
+from marketplace.metering.offer import Offer, Present
 from marketplace.metering.quote import PriceLines
+from marketplace.metering.sale import Seen, load_offers, named
 from marketplace.metering.units import unit_of
 from marketplace.money import Money
 
@@ -159,7 +161,7 @@ class OneModel(OptionalKeyView):
     @extend_schema(operation_id="getModel", responses={200: MODEL})
     def get(self, request: Request, model: str) -> Response:
         """A model's schema and price: `kinora/glyph`, or `kinora/glyph@2026-11-20`."""
-        return Response(shown(own(request, named(load_offers(), model))))
+        return Response(shown(own(request, named(seen(request), model))))
 
 
 class Prices(OptionalKeyView):
@@ -186,7 +188,7 @@ class Quotes(KeyView):
         for field in wish:
             if field not in QUOTE_FIELDS:
                 raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
-        offer = own(request, named(load_offers(), wish.get("model")))
+        offer = own(request, named(seen(request), wish.get("model")))
         inputs = validated(offer, wish.get("inputs"))
         most = cost_limit(wish.get("max_cost"))
         made = bind(offer=offer, inputs=inputs, team_id=team_of(request).id, max_cost=most)
@@ -207,9 +209,17 @@ def shown(offer: Offer) -> dict[str, Any]:
     }
 
 
+def seen(request: Request) -> Seen:
+    """What the caller sees. A key sees what its team and its maker do."""
+    key = request.auth
+    if isinstance(key, ApiKey):
+        return load_offers(key.team_id, key.created_by_id)
+    return load_offers()
+
+
 def newest(request: Request) -> list[Offer]:
     """The newest live release of every model, as the caller buys it."""
-    return [own(request, o) for name, o in load_offers().items() if "@" not in name]
+    return [own(request, o) for name, o in seen(request).items() if "@" not in name]
 
 
 def own(request: Request, offer: Offer) -> Offer:

@@ -13,6 +13,7 @@ from marketplace.metering.file_inputs import pending
 from marketplace.metering.limit import within
 from marketplace.metering.models import Quote
 from marketplace.metering.offer import BINDING, Offer
+from marketplace.metering.sale import callable_now
 
 BOUND_SQL = """
 SELECT row_to_json(bound)::text FROM (
@@ -57,9 +58,9 @@ def bind(
 ) -> Quote:
     """Store what a run of this team with these validated inputs costs at most, for 15 minutes.
 
-    max_cost: nano-units. Raises InvalidInput, CostAboveLimit; then nothing is stored.
+    max_cost: nano-units. Raises InvalidInput, CostAboveLimit, NotYetOpen; then nothing is stored.
     """
-    offer = offer.for_team(team_id)
+    offer = callable_now(offer).for_team(team_id)
     priced = offer.quote(inputs)
     within(max_cost, priced.maximum, offer.currency)
     return Quote.objects.create(

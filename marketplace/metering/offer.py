@@ -5,7 +5,7 @@ segment, so that `Offer.for_team` finds what a team pays without asking again. K
 runs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,9 +15,8 @@ from uuid import UUID
 
 import jsonschema_rs
 import orjson
-from django.db import connection
 
-from marketplace.errors import InvalidInput, NotFound
+from marketplace.errors import InvalidInput
 from marketplace.metering import segments
 from marketplace.metering.outcomes import Policy
 from marketplace.metering.predict import Fit
@@ -26,15 +25,32 @@ from marketplace.metering.terms import Unpriceable
 from marketplace.metering.units import Facts, unit_of
 
 BINDING = timedelta(minutes=15)  # how long a quote binds
+OPEN = "open"
 SKEW = timedelta(seconds=5)  # how far this process's clock may be before the database's
 
 # One text column of JSON, so that both connections read it alike. A model's newest release first.
-# A release is on sale from its list price on, whoever has another.
+# A release is on sale from its list price on, whoever has another; `release_access` says for whom:
+# gate is what a stranger may. Beside each offer, the seconds until the next instant at which any of
+# this changes; one row at least.
 OFFERS_SQL = """
-SELECT row_to_json(offer)::text FROM (
+SELECT row_to_json(offer)::text, seconds_to_boundary() FROM (VALUES (1)) AS one LEFT JOIN (
     SELECT r.id AS release_id, l.slug || '/' || m.slug AS model, r.version, l.name AS lab,
            m.name AS title, m.task, m.summary, r.input_schema AS schema, r.facts,
-           r.timeout_seconds, to_json(r.published_at) #>> '{}' AS published_at, present.prices,
+           r.timeout_seconds, present.prices,
+           to_json(coalesce(r.published_at, now())) #>> '{}' AS published_at,
+           a.decision AS gate, a.window_id::text AS window,
+           to_json(greatest(upper(w.span), r.published_at)) #>> '{}' AS opens_at,
+           to_json(r.deprecated_at) #>> '{}' AS deprecated_at,
+           to_json(r.retired_at) #>> '{}' AS retires_at,
+           r.deprecated_at <= now() AS deprecated,
+           (SELECT o.slug || '/' || n.slug || '@' || s.version FROM catalog_release s
+              JOIN catalog_model n ON n.id = s.model_id JOIN catalog_lab o ON o.id = n.lab_id
+             CROSS JOIN LATERAL release_access(s.id, NULL, NULL) AS b
+             WHERE s.id = r.successor_id AND b.decision = 'open') AS successor,
+           (SELECT json_build_object(
+                       'since', lower(e.span), 'until', upper(e.span), 'terms', e.terms)
+              FROM access_window e WHERE e.release_id = r.id AND e.kind = 'exclusive'
+               AND e.withdrawn_at IS NULL AND e.span @> now()) AS promise,
            r.queue, r.adapter, r.target, r.content_type, r.output_kind,
            CASE WHEN f.id IS NOT NULL THEN f.fit || jsonb_build_object(
                 'runs', f.runs, 'tested', f.tested, 'inside', f.inside, 'error', f.error)
@@ -43,6 +59,8 @@ SELECT row_to_json(offer)::text FROM (
       JOIN catalog_model m ON m.id = r.model_id
       JOIN catalog_lab l ON l.id = m.lab_id
       LEFT JOIN metering_prediction f ON f.release_id = r.id
+     CROSS JOIN LATERAL release_access(r.id, NULL, NULL) AS a
+      LEFT JOIN access_window w ON w.id = a.window_id
      CROSS JOIN LATERAL (
            SELECT json_agg(json_build_object(
                       'id', p.id, 'version', p.version, 'segment', p.segment,
@@ -53,9 +71,9 @@ SELECT row_to_json(offer)::text FROM (
              FROM metering_price p
             WHERE p.release_id = r.id AND p.currency = 'USD'
               AND (p.effective_to IS NULL OR p.effective_to > now())) present
-     WHERE r.published_at <= now() AND (r.retired_at IS NULL OR r.retired_at > now())
+     WHERE r.stage IN ('vetting', 'staged') AND (r.retired_at IS NULL OR r.retired_at > now())
        AND present.listed
-     ORDER BY l.slug, m.slug, r.published_at DESC, r.id DESC) offer
+     ORDER BY l.slug, m.slug, r.published_at DESC, r.id DESC) offer ON true
 """
 
 
@@ -82,10 +100,12 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A live release at its present price. model: `kinora/glyph`.
+    """A release at its present price. model: `kinora/glyph`.
 
     prices, announced: by segment, what holds and what comes next. price, upcoming: those of them
-    that count; the list's until `for_team`.
+    that count; the list's until `for_team`. gate: open, shown or hidden, for whom it was taken
+    from a `Sale`. window: the one that decides it now; opens_at: when it is for everybody.
+    promise: of the lab's, that it is only here. successor: what to go to, once it is deprecated.
     """
 
     release_id: int
@@ -110,6 +130,14 @@ class Offer:
     output_kind: str
     prediction: Fit | None
     validator: jsonschema_rs.Draft202012Validator
+    gate: str = OPEN
+    window: str | None = None
+    opens_at: str | None = None
+    promise: Mapping[str, Any] | None = None
+    deprecated: bool | None = None
+    deprecated_at: str | None = None
+    retires_at: str | None = None
+    successor: str | None = None
 
     @property
     def full_name(self) -> str:
@@ -141,12 +169,18 @@ class Offer:
         """The price of a realtime session; without one there are none, and each prompt is a run."""
         return self.prices.get(segments.SESSION)
 
-    def for_team(self, team_id: UUID | None, windows: Sequence[str] = ()) -> "Offer":
+    @property
+    def is_window(self) -> bool:
+        """Whether the price is that of an open window."""
+        return self.price.segment.startswith("window:")
+
+    def for_team(self, team_id: UUID | None) -> "Offer":
         """The offer as this team buys it, see `segments.chosen`; None is a visitor.
 
         Chooses anew whatever was chosen before, so an offer that was made for one team never
-        prices another's run.
+        prices another's run. A window's price is for whom the window lets in; admission asks again.
         """
+        windows = [self.window] if self.window and self.gate == OPEN else []
         price = self.prices[segments.chosen(self.prices, team_id, windows)]
         later = self.announced.get(segments.chosen(self.announced, team_id, windows))
         if later and later.segment == segments.LIST != price.segment:
@@ -233,28 +267,3 @@ def read(text: str) -> Offer:
             "validator": compiled(orjson.dumps(schema)),
         }
     )
-
-
-def by_name(offers: Iterable[Offer]) -> dict[str, Offer]:
-    """Offers by `lab/model@version`, and by `lab/model` the newest of each."""
-    named: dict[str, Offer] = {}
-    for offer in offers:
-        named.setdefault(offer.model, offer)
-        named[offer.full_name] = offer
-    return named
-
-
-def named(offers: Mapping[str, Offer], name: Any) -> Offer:
-    """The offer that a body's `model` names. Raises InvalidInput, NotFound."""
-    if not isinstance(name, str) or not name:
-        raise InvalidInput('model is required, such as "kinora/glyph".', param="model")
-    if (offer := offers.get(name)) is None:
-        raise NotFound(f"There is no model {name[:120]}.", param="model")
-    return offer
-
-
-def load_offers() -> dict[str, Offer]:
-    """All offers, by name. One query on Django's connection."""
-    with connection.cursor() as cursor:
-        cursor.execute(OFFERS_SQL)
-        return by_name(read(text) for (text,) in cursor.fetchall())

@@ -14,14 +14,14 @@ from django.utils.http import urlencode
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET
 
-from marketplace.accounts.models import Team
 from marketplace.catalog.models import Example, Release
 from marketplace.dialects.snippets import snippets
-from marketplace.errors import InvalidInput
+from marketplace.errors import InvalidInput, NotFound
 from marketplace.metering.inputs import in_order
-from marketplace.metering.offer import Offer, load_offers
+from marketplace.metering.offer import Offer
 from marketplace.metering.outcomes import rule_of
 from marketplace.metering.quote import PriceLines, said
+from marketplace.metering.sale import Seen, load_offers, named
 from marketplace.metering.sample import plain
 from marketplace.metering.segments import LIST
 from marketplace.pages.form import InputsForm, LimitForm, inputs_form
@@ -60,18 +60,28 @@ class Shown:
         return cost(self.offer, {**self.offer.defaults, **self.example.inputs})
 
 
-def newest_offers(team: Team | None) -> list[Offer]:
-    """One offer per model, its newest release, at what this team pays; None is a visitor."""
-    offers = [offer for name, offer in load_offers().items() if "@" not in name]
-    return [offer.for_team(team.id if team else None) for offer in offers]
+def newest_offers(request: HttpRequest) -> list[Offer]:
+    """One offer per model, its newest release, as whoever looks sees and buys it."""
+    return [own(request, offer) for name, offer in seen(request).items() if "@" not in name]
 
 
-def find_offer(lab: str, slug: str, team: Team | None) -> Offer:
-    """A model at what this team pays; None is a visitor."""
+def find_offer(request: HttpRequest, lab: str, slug: str) -> Offer:
+    """A model as whoever looks sees and buys it. Raises Http404."""
     try:
-        return load_offers()[f"{lab}/{slug}"].for_team(team.id if team else None)
-    except KeyError:
+        return own(request, named(seen(request), f"{lab}/{slug}"))
+    except NotFound:
         raise Http404("There is no such model.") from None
+
+
+def seen(request: HttpRequest) -> Seen:
+    """What the team acted for and the person may see."""
+    team = session_team(request)
+    return load_offers(team.id if team else None, request.user.pk)
+
+
+def own(request: HttpRequest, offer: Offer) -> Offer:
+    team = session_team(request)
+    return offer.for_team(team.id if team else None)
 
 
 def examples_of(offers: list[Offer]) -> list[Shown]:
@@ -173,7 +183,7 @@ def properties(offer: Offer) -> list[dict[str, Any]]:
 @require_GET
 def model(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
     """One model; a visitor may read all of it and is asked to sign up to run it."""
-    offer = find_offer(lab, slug, session_team(request))
+    offer = find_offer(request, lab, slug)
     first = next((shown.prompt for shown in examples_of([offer])), "")
     given = {
         name: value for name, value in request.GET.items() if name in offer.schema["properties"]

@@ -24,7 +24,6 @@ from marketplace.pages.explore import (
     said_price,
     usual_seconds,
 )
-from marketplace.pages.team import session_team
 from marketplace.runs.pace import Pace, paces
 
 NO_PACE = Pace()
@@ -180,7 +179,7 @@ def entries_for(offers: list[Offer]) -> list[Entry]:
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     """The list; to htmx only what a change of the form changes."""
-    entries, wish = entries_for(newest_offers(session_team(request))), Wish.of(request.GET)
+    entries, wish = entries_for(newest_offers(request)), Wish.of(request.GET)
     found = [entry for entry in entries if wish.takes(entry)]
     context = {
         "entries": sorted(found, key=SORTS[wish.sort][1]),

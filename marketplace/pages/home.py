@@ -6,7 +6,7 @@ from django.views.decorators.http import require_GET
 
 from marketplace.accounts.models import Member, Team
 from marketplace.pages import explore
-from marketplace.pages.team import session_team, team_page
+from marketplace.pages.team import team_page
 
 HOUSE = "kinora/glyph"
 FILMS = 5
@@ -15,7 +15,7 @@ FILMS = 5
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """Real outputs only: the films and the wall are the catalog's examples."""
-    shown = explore.examples_of(explore.newest_offers(session_team(request)))
+    shown = explore.examples_of(explore.newest_offers(request))
     house = [example for example in shown if example.offer.model == HOUSE]
     context = {
         "films": house[:FILMS],

@@ -27,7 +27,7 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
 
     What is only missing, such as the prompt, does not keep the price back.
     """
-    offer = explore.find_offer(lab, slug, session_team(request))
+    offer = explore.find_offer(request, lab, slug)
     form = inputs_form(offer.schema)(request.POST)
     context: dict[str, Any] = {"offer": offer, "priced": None}
     if form.is_right_so_far():
@@ -43,7 +43,7 @@ def price(request: HttpRequest, lab: str, slug: str) -> HttpResponse:
 @team_page
 def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
     """Submit the form. With htmx the stage is swapped; without, the run's page opens."""
-    offer = explore.find_offer(lab, slug, team)
+    offer = explore.find_offer(request, lab, slug)
     form, limit = inputs_form(offer.schema)(request.POST), LimitForm(request.POST)
     if not form.is_valid() or not limit.is_valid():
         return refused_form(request, offer, form, limit)
@@ -74,7 +74,7 @@ def play(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
 @team_page
 def session(request: HttpRequest, team: Team, lab: str, slug: str) -> HttpResponse:
     """The stage of a live session, with the pass that its script opens it with."""
-    offer, limit = explore.find_offer(lab, slug, team), LimitForm(request.POST)
+    offer, limit = explore.find_offer(request, lab, slug), LimitForm(request.POST)
     if offer.session is None:
         raise Http404("This model has no sessions.")
     if not limit.is_valid():

@@ -18,6 +18,7 @@ from marketplace.accounts.models import Team, User
 from marketplace.errors import KinoraError, NotFound
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Hold
+from marketplace.metering.sale import WITHHELD, withheld
 from marketplace.pages.team import team_page
 from marketplace.pages.timeline import TERMINAL, timeline
 from marketplace.pages.wheel import lit_leaves
@@ -54,7 +55,16 @@ def index(request: HttpRequest, team: Team) -> HttpResponse:
         runs = runs.filter(id__lt=before)
     page = list(runs[: PAGE + 1])
     holds = {hold.run_id: hold for hold in Hold.objects.filter(run_id__in=[r.id for r in page])}
-    rows = [{"run": run, "hold": holds.get(run.id), "took": took(run)} for run in page[:PAGE]]
+    secret = withheld({run.release_id for run in page}, team.id, request.user.pk)
+    rows = [
+        {
+            "run": run,
+            "hold": holds.get(run.id),
+            "took": took(run),
+            "model": WITHHELD if run.release_id in secret else run.release.model.full_name,
+        }
+        for run in page[:PAGE]
+    ]
     more = page[PAGE - 1].public_id if len(page) > PAGE else ""
     older = urlencode(only | {"before": more})
     context = {"rows": rows, "more": more, "older": older, "only": only}

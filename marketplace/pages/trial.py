@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from marketplace import errors, ids
 from marketplace.accounts.models import Team
 from marketplace.ledger.transfer import grant_credit
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.pages.runs import run_context, run_uuid
 from marketplace.pages.team import session_team
 from marketplace.runs.models import Run

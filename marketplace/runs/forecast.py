@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from marketplace.metering import predict
 from marketplace.metering.models import Prediction
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_sale
 from marketplace.runs.connections import rows
 
 # Only runs that ended well: how long a failure took says nothing of a success.
@@ -27,7 +27,7 @@ LOOKED_AT = predict.MOST * 2  # failures among them are left out
 
 def refresh() -> int:
     """Fit every release anew that has enough runs; gives how many."""
-    releases = {offer.release_id: offer for offer in load_offers().values()}
+    releases = {offer.release_id: offer for offer in load_sale().offers}
     fitted = 0
     for release_id, offer in releases.items():
         if any(unit.partition(":")[0] == COMPUTE for unit in offer.price.book.units):

@@ -11,22 +11,26 @@ from uuid import UUID
 
 SPANS = ("minute", "hour", "day", "week", "month")
 # The unit that a run was charged by, the first where there are several.
-FOUND = """
+# A model that has become a secret to the team is not named.
+NAME = """CASE WHEN a.decision = 'hidden' THEN 'withheld/withheld'
+                ELSE l.slug || '/' || m.slug END"""
+FOUND = f"""
     FROM runs_run r
     JOIN catalog_release e ON e.id = r.release_id
     JOIN catalog_model m ON m.id = e.model_id
     JOIN catalog_lab l ON l.id = m.lab_id
+   CROSS JOIN LATERAL release_access(e.id, r.team_id, r.user_id) AS a
     LEFT JOIN ledger_hold h ON h.run_id = r.id AND h.state = 'captured'
     LEFT JOIN LATERAL (
          SELECT u.unit, u.quantity FROM metering_meterevent u
           WHERE u.run_id = r.id ORDER BY u.unit LIMIT 1) u ON true
    WHERE r.team_id = %s AND r.id >= %s AND r.id < %s AND r.finished_at IS NOT NULL
-     AND (%s::text[] IS NULL OR l.slug || '/' || m.slug = ANY (%s))
+     AND (%s::text[] IS NULL OR {NAME} = ANY (%s))
      AND (%s::uuid[] IS NULL OR r.id = ANY (%s))
-"""
+"""  # noqa: S608 - its parts are ours
 RUNS_SQL = f"""
 SELECT row_to_json(v)::text FROM (
-    SELECT r.id, l.slug || '/' || m.slug AS model, r.state, r.outcome, r.error, r.created_at,
+    SELECT r.id, {NAME} AS model, r.state, r.outcome, r.error, r.created_at,
            r.finished_at, extract(epoch FROM r.finished_at - r.started_at)::float8 AS seconds,
            coalesce(h.captured, 0) AS captured, u.unit, trim_scale(u.quantity)::text AS quantity
     {FOUND}
@@ -34,7 +38,7 @@ SELECT row_to_json(v)::text FROM (
 """  # noqa: S608 - its parts are ours
 SUMS_SQL = f"""
 SELECT row_to_json(v)::text FROM (
-    SELECT l.slug || '/' || m.slug AS model, date_trunc(%s, r.created_at, %s) AS bucket, u.unit,
+    SELECT {NAME} AS model, date_trunc(%s, r.created_at, %s) AS bucket, u.unit,
            CASE WHEN %s THEN coalesce(
                 (SELECT k.name FROM accounts_apikey k WHERE k.id = r.key_id), '') END AS key,
            count(*) AS runs, count(*) FILTER (WHERE r.state = 'succeeded') AS succeeded,

@@ -18,6 +18,7 @@ from marketplace import errors, ids
 from marketplace.access.attribution import NOBODY, Attribution
 from marketplace.metering.offer import Offer, Present
 from marketplace.metering.quote import counted_units, total
+from marketplace.metering.sale import callable_now
 from marketplace.metering.units import unit_of
 from marketplace.money import Money
 from marketplace.runs.claim import LEASE
@@ -123,7 +124,7 @@ def prepare_session(
 ) -> Admission:
     """A session of a release that sells them, as long as `max_cost` allows; its first slice is
     for the caller to choose. Raises CostAboveLimit where not a second fits."""
-    price = price_in(offer)
+    price = price_in(callable_now(offer))
     now = datetime.now(UTC)
     longest = unit_of(SESSION_LENGTH).upper_bound({}, offer.facts)
     if max_cost is not None:

@@ -29,6 +29,7 @@ from marketplace.metering.file_inputs import Brought, brought, pending, replaced
 from marketplace.metering.inputs import validated
 from marketplace.metering.limit import within
 from marketplace.metering.offer import Offer
+from marketplace.metering.sale import callable_now, not_yet_open
 from marketplace.money import Money
 from marketplace.runs import hint
 
@@ -102,7 +103,7 @@ def prepare(
     quote: the team's stored one, where the body names one. max_cost: nano-units. webhooks: of
     `webhooks.targets.target`. Raises InvalidInput, QuoteUnusable, CostAboveLimit.
     """
-    offer = offer.for_team(team_id)
+    offer = callable_now(offer).for_team(team_id)
     inputs = validated(offer, body.get("inputs"))
     if quote:
         usable(quote, offer, inputs)
@@ -205,6 +206,7 @@ def to_item(admission: Admission) -> dict[str, Any]:
         "media_seconds": admission.kept and admission.kept.media,
         "record_seconds": (admission.kept or lifetime()).record,
         "waits": admission.waits,
+        "window_id": offer.window if offer.is_window and not admission.quote_id else None,
     }
 
 
@@ -224,7 +226,19 @@ def refusal(
         return errors.NotAuthenticated("This key is not valid.")
     if code == "team_locked":
         return errors.TeamLocked("This team is locked. Write to support.")
-    return errors.NotFound(f"There is no model {admission.offer.full_name}.", param="model")
+    return closed(code, admission.offer)
+
+
+def closed(code: str, offer: Offer) -> errors.KinoraError:
+    """What a caller is told whom the clock kept out after its request was understood."""
+    if code == "not_yet_open":
+        return not_yet_open(offer)
+    if code == "window_quota":
+        return errors.NotAllowed("Your team has used all its runs of this early access.")
+    if code == "window_over":
+        text = "The price of this early access has just ended. Ask again."
+        return errors.Conflict(text, param="model", retry_after=0)
+    return errors.NotFound(f"There is no model {offer.full_name}.", param="model")
 
 
 def short_of_money(admission: Admission, available: int) -> errors.InsufficientBalance:

@@ -62,12 +62,15 @@ WITH few AS (
      WHERE {narrowed}
      GROUP BY u.currency, GROUPING SETS ({summed})
 ), f AS (
-    SELECT few.*, l.slug || '/' || m.slug AS model, e.version AS release
+    SELECT few.*, e.version AS release,
+           CASE WHEN a.decision = 'hidden' THEN 'withheld/withheld'
+                ELSE l.slug || '/' || m.slug END AS model
       FROM few
       LEFT JOIN metering_price p ON p.id = few.price_id
       LEFT JOIN catalog_release e ON e.id = p.release_id
       LEFT JOIN catalog_model m ON m.id = e.model_id
       LEFT JOIN catalog_lab l ON l.id = m.lab_id
+      LEFT JOIN LATERAL release_access(e.id, %(team)s, NULL) AS a ON true
 )
 SELECT {level} AS level, {dims} f.currency, {unit} AS unit,
        sum(f.runs)::bigint AS runs, sum(f.charged_runs)::bigint AS charged_runs,

@@ -21,10 +21,13 @@ from marketplace.runs.models import Output
 
 Row = Mapping[str, Any]
 
-# Put a WHERE (and ORDER BY, LIMIT) over `r` where it says {where}.
+# Put a WHERE (and ORDER BY, LIMIT) over `r` where it says {where}. A model that has become a secret
+# to the team, which made this while it was not, is not named.
 RUN_SQL = """
 SELECT row_to_json(v)::text FROM (
-    SELECT r.id, r.team_id, l.slug || '/' || m.slug AS model, e.version AS release,
+    SELECT r.id, r.team_id, e.version AS release,
+           CASE WHEN a.decision = 'hidden' THEN 'withheld/withheld'
+                ELSE l.slug || '/' || m.slug END AS model,
            e.output_kind, r.state,
            r.outcome, r.inputs, r.files, r.created_at, r.started_at, r.finished_at,
            extract(epoch FROM coalesce(r.started_at, r.finished_at, now()) - r.created_at)::float8
@@ -62,6 +65,9 @@ SELECT row_to_json(v)::text FROM (
       JOIN catalog_model m ON m.id = e.model_id
       JOIN catalog_lab l ON l.id = m.lab_id
       JOIN metering_price p ON p.id = r.price_id
+      LEFT JOIN accounts_apikey k ON k.id = r.key_id
+     CROSS JOIN LATERAL release_access(
+           e.id, r.team_id, coalesce(r.user_id, k.created_by_id)) AS a
       LEFT JOIN ledger_hold h ON h.run_id = r.id
       LEFT JOIN runs_session s ON s.run_id = r.id
       LEFT JOIN runs_progress g ON g.run_id = r.id AND g.attempt = r.attempt

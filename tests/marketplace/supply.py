@@ -8,7 +8,7 @@ from uuid import UUID
 
 from marketplace.ledger.check import check
 from marketplace.ledger.models import Hold
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.runs.models import Run
 from marketplace.runs.submit import submit_now
 from marketplace.runs.supplier import Supplier

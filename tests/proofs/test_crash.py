@@ -20,7 +20,7 @@ from marketplace.catalog.models import Release
 from marketplace.ledger import check
 from marketplace.ledger.capture import Share, captured, voided
 from marketplace.ledger.transfer import grant_credit
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.runs.invariants import INVARIANTS as OF_RUNS
 from marketplace.runs.submit import ADMIT_SQL, prepare, to_item
 from tests.conftest import Person

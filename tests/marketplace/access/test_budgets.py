@@ -21,7 +21,7 @@ from marketplace.ledger.capture import Share, captured, close, in_review, voided
 from marketplace.ledger.check import INVARIANTS, findings
 from marketplace.ledger.models import Hold
 from marketplace.ledger.refund import refund
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.runs.models import Outbox, Run
 from marketplace.runs.submit import ADMIT_SQL, prepare, submit_now, to_item
 from tests.conftest import Person

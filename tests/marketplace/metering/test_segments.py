@@ -1,6 +1,7 @@
 """A contract price is its team's alone, pinned like any other, and overlaps nothing."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -17,8 +18,9 @@ from marketplace.errors import Conflict, InvalidInput
 from marketplace.metering import seal, segments
 from marketplace.metering.binding import bind
 from marketplace.metering.models import Price, Quote
-from marketplace.metering.offer import Offer, load_offers
+from marketplace.metering.offer import Offer
 from marketplace.metering.publish import publish
+from marketplace.metering.sale import load_offers
 from tests.conftest import Person
 from tests.marketplace.metering.conftest import SECOND
 
@@ -32,8 +34,9 @@ def offer() -> Offer:
     return load_offers()["lumen/reel"]
 
 
-def cost(team: Team | None, *windows: str) -> int:
-    return offer().for_team(team.id if team else None, windows).quote(FIVE).maximum
+def cost(team: Team | None, window: str | None = None) -> int:
+    seen = replace(offer(), window=window)
+    return seen.for_team(team.id if team else None).quote(FIVE).maximum
 
 
 def test_a_window_comes_before_a_contract_and_a_contract_before_the_list() -> None:

@@ -21,8 +21,8 @@ from marketplace.errors import CostAboveLimit, InvalidInput
 from marketplace.fleet.models import Worker
 from marketplace.ledger.models import Account, Hold, HoldPart, Transfer
 from marketplace.ledger.transfer import grant_credit
-from marketplace.metering.offer import load_offers
 from marketplace.metering.publish import publish
+from marketplace.metering.sale import load_offers
 from marketplace.runs import claim, sessions, sweep
 from marketplace.runs.connections import rows
 from marketplace.runs.models import Run, Session

@@ -13,7 +13,7 @@ from marketplace.catalog.models import Release
 from marketplace.ledger.balance import balance
 from marketplace.ledger.models import Hold
 from marketplace.ledger.transfer import grant_credit
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.runs.models import Outbox, Run
 from marketplace.runs.receipt import receipt
 from marketplace.runs.submit import ADMIT_SQL, Admission, prepare, submit_now, to_item

@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from marketplace.catalog.models import Release
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.runs.connections import rows
 from marketplace.runs.submit import submit_now
 from marketplace.webhooks.models import Delivery

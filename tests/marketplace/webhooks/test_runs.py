@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from marketplace import ids
 from marketplace.catalog.models import Release
-from marketplace.metering.offer import load_offers
+from marketplace.metering.sale import load_offers
 from marketplace.runs import deliver
 from marketplace.runs.connections import rows
 from marketplace.runs.deliverer import Deliverer
