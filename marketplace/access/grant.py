@@ -37,9 +37,8 @@ def allow(*, window: Window, teams: Iterable[Team]) -> list[Grant]:
         raise InvalidInput(f"teams must be 1 to {LARGEST}.", param="teams")
     with checked():
         for team in wanted:
-            Grant.objects.get_or_create(
-                window=window, team=team, defaults={"reason": Grant.Reason.ALLOW_LIST}
-            )
+            by_name = {"reason": Grant.Reason.ALLOW_LIST, "granted_at": Now()}
+            Grant.objects.get_or_create(window=window, team=team, defaults=by_name)
         mine = Grant.objects.filter(window=window, team__in=wanted)
         for grant in mine.select_for_update().order_by("id"):
             opened(grant)
