@@ -127,7 +127,7 @@ LISTS = {
 # Addresses that speak of no model, or of runs, which have tests of their own below; all of them
 # are asked about a secret and what never was all the same.
 SILENT = re.compile(
-    r"\w+ /(healthz|fleet/.*"
+    r"\w+ /(healthz|fleet/.*|labs/.*"
     r"|api/v1/(balance|budgets|entries|files|keys|outputs|usage|uploads|webhooks|openapi.json|lab).*"
     r"|api/v1/runs(/.*)?"
     r"|fal/(proxy|cdn|rest|api/v1/(account|keys|meta|serverless)).*"
