@@ -65,7 +65,11 @@ def test_a_release_is_offered_once() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("absent", *SOLD[1:]), "No shelf of KINORA_WEIGHTS holds absent. There are: glyph, our-"),
+        (
+            ("absent", *SOLD[1:]),
+            "No shelf of KINORA_WEIGHTS holds absent. "
+            "There are: glyph, glyph-motion, glyph-upscale, our-",
+        ),
         ((*SOLD[:4], "dear", *SOLD[5:]), "price"),
         ((*SOLD[:2], "video_second", *SOLD[3:]), "seconds"),
     ],
