@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from inference.train.words import CHOSEN, COLOURS, EXTRA, PLAIN, RECOLOURED
+from inference.train.synonyms import EXTRA, PLAIN
+from inference.train.words import CHOSEN
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 NAMES = Path("/usr/share/unicode/emoji/emoji-test.txt")
 STRIKE = 109  # the font's only bitmap size, in pixels
-STORED = 32  # pixels kept per side, one of them a margin
+STORED = 32  # pixels kept per side unless more are asked for, one in 32 of them a margin
 LINE = re.compile(r"^([0-9A-F ]+?)\s*; fully-qualified\s*# \S+ E\S+ (.+)$")
 
 Pixels = NDArray[np.uint8]
@@ -32,7 +33,7 @@ class Glyph:
 
     name: str
     words: tuple[str, ...]
-    pixels: Pixels  # (STORED, STORED, 4)
+    pixels: Pixels  # (side, side, 4)
 
 
 def read_names(path: Path = NAMES) -> dict[str, str]:
@@ -53,10 +54,11 @@ def draw(text: str, side: int) -> Pixels:
     square = Image.new("RGBA", (max(trimmed.size),) * 2, (255, 255, 255, 0))
     across, down = ((square.width - edge) // 2 for edge in trimmed.size)
     square.paste(trimmed, (across, down))
-    inner = side - 2
+    margin = side // 32
+    inner = side - 2 * margin
     scaled = square.resize((inner, inner), Image.Resampling.BOX)
     framed = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-    framed.paste(scaled, (1, 1))
+    framed.paste(scaled, (margin, margin))
     return premultiplied(np.asarray(framed))
 
 
@@ -89,25 +91,18 @@ def recolour(pixels: Pixels, rgb: tuple[int, int, int]) -> Pixels:
 
 
 def build(side: int = STORED) -> list[Glyph]:
-    """Render every chosen glyph and its recoloured copies, in a fixed order."""
+    """Render every chosen glyph, in a fixed order."""
     characters = read_names()
-    glyphs = [
+    return [
         Glyph(name, (PLAIN.get(name, name), *EXTRA.get(name, ())), draw(characters[name], side))
         for name in CHOSEN
     ]
-    by_name = {glyph.name: glyph for glyph in glyphs}
-    return glyphs + [
-        Glyph(f"{colour} {plain}", (f"{colour} {plain}",), recolour(by_name[name].pixels, rgb))
-        for name, plain, own in RECOLOURED
-        for colour, rgb in COLOURS.items()
-        if colour not in own
-    ]
 
 
-def load(cache: Path) -> list[Glyph]:
+def load(cache: Path, side: int = STORED) -> list[Glyph]:
     """Read the cache, rendering it first where it is missing."""
     if not cache.exists():
-        glyphs = build()
+        glyphs = build(side)
         cache.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             cache,

@@ -115,7 +115,7 @@ SCHEMAS: dict[str, Schema] = {
         "required": ["model", "inputs"],
         "additionalProperties": False,
         "properties": {
-            "model": {"type": "string", "examples": ["kinora/glyph", "kinora/glyph@2026-11-20"]},
+            "model": {"type": "string", "examples": ["kinora/glyph", "kinora/glyph@2026-11-21"]},
             "inputs": {"type": "object", "description": "By the model's input schema."},
             "quote": {"type": "string", "description": "A binding quote for these inputs."},
             "max_cost": {

@@ -54,17 +54,28 @@ class Sale:
     unit_price: str
     cost: str  # dollars per unit that the lab charges us, or per second of our own pool
     second: str = ""  # dollars per second of a realtime session, where there are any
+    version: str = VERSION
 
 
 SALES = (
-    Sale("kinora", "glyph", "house", "glyph", "gpu_second", "0.0001", "0.00004", "0.0001"),
-    Sale("kinora", "glyph-motion", "house", "glyph-motion", "video_second", "0.0005", "0.00004"),
-    Sale("kinora", "glyph-upscale", "house", "glyph-upscale", "image", "0.0001", "0.00004"),
+    Sale(
+        "kinora",
+        "glyph",
+        "house",
+        "glyph",
+        "gpu_second",
+        "0.0001",
+        "0.00004",
+        "0.0001",
+        version="2026-11-21",
+    ),
     Sale("rehearsal", "still", "rehearsal", "still", "image", "0.002", "0.0012"),
     Sale("rehearsal", "clip", "rehearsal", "clip", "video_second", "0.01", "0.006"),
     Sale("rehearsal", "animate", "rehearsal", "animate", "video_second", "0.01", "0.006"),
     Sale("rehearsal", "blend", "rehearsal", "blend", "image", "0.002", "0.0012"),
     Sale("rehearsal", "tint", "rehearsal", "tint", "video_second", "0.01", "0.006"),
+    Sale("kinora", "glyph-motion", "house", "glyph-motion", "video_second", "0.0005", "0.00004"),
+    Sale("kinora", "glyph-upscale", "house", "glyph-upscale", "image", "0.0001", "0.00004"),
 )
 
 
@@ -82,39 +93,44 @@ def seed() -> tuple[Login, Login]:
     """Fill what is missing, in one transaction; gives the two people."""
     with transaction.atomic():
         for sale in SALES:
-            put_on_sale(sale)
+            retire_older(put_on_sale(sale))
         add_worker()
         return add_team("demo", name="Demo studio"), add_team("other", name="Other studio")
 
 
-def put_on_sale(sale: Sale, version: str = VERSION) -> Release:
+def put_on_sale(sale: Sale, version: str = "") -> Release:
     """The lab, the model, its release and the first version of its price."""
     described = registry.describe(sale.adapter, sale.target)
     name, about = LABS[sale.lab]
     lab, _ = Lab.objects.get_or_create(slug=sale.lab, defaults={"name": name, "about": about})
-    model, _ = Model.objects.get_or_create(
-        lab=lab,
-        slug=sale.slug,
-        defaults={
-            "name": described.title,
-            "task": described.task,
-            "summary": described.summary,
-            "about": described.about,
-        },
-    )
+    words = {
+        "name": described.title,
+        "task": described.task,
+        "summary": described.summary,
+        "about": described.about,
+    }
+    model, _ = Model.objects.get_or_create(lab=lab, slug=sale.slug, defaults=words)
     release, made = Release.objects.get_or_create(
-        model=model, version=version, defaults=release_fields(sale, described)
+        model=model, version=version or sale.version, defaults=release_fields(sale, described)
     )
     if not release.tariffs.exists():
         counted = "gpu_second" if sale.adapter == "house" else sale.unit
         publish_tariff(release=release, lines=[{"unit": counted, "unit_price": sale.cost}])
     if made:
+        Model.objects.filter(pk=model.pk).update(**words)
         add_price(release, sale)
         add_examples(release, described)
     if sale.second and not release.prices.filter(segment=SESSION).exists():
         lines = [{"unit": "session_second", "unit_price": sale.second}]
         publish(release=release, lines=lines, segment=SESSION)
     return release
+
+
+def retire_older(release: Release) -> None:
+    """End sales of what its supplier makes no more: our pool holds one set of weights per model."""
+    if release.adapter == "house":
+        older = Release.objects.live().filter(model=release.model, target=release.target)
+        older.filter(version__lt=release.version).update(retired_at=timezone.now())
 
 
 def release_fields(sale: Sale, described: Description) -> dict[str, object]:

@@ -160,7 +160,7 @@ class OneModel(OptionalKeyView):
 
     @extend_schema(operation_id="getModel", responses={200: MODEL})
     def get(self, request: Request, model: str) -> Response:
-        """A model's schema and price: `kinora/glyph`, or `kinora/glyph@2026-11-20`."""
+        """A model's schema and price: `kinora/glyph`, or `kinora/glyph@2026-11-21`."""
         return Response(shown(own(request, named(seen(request), model))))
 
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
     help = "Publish a price version; it supersedes the present one of its segment at an instant."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("release", help="such as kinora/glyph@2026-11-20")
+        parser.add_argument("release", help="such as kinora/glyph@2026-11-21")
         parser.add_argument("lines", type=Path, nargs="?", help="JSON file; none: the draft")
         whom = parser.add_mutually_exclusive_group()
         whom.add_argument("--segment", default=segments.LIST, help="list, team:<uuid>, window:<id>")

@@ -108,7 +108,7 @@ REFUSED: list[tuple[Offer, dict[str, Any], str, str]] = [
     (GLYPH, {"n": 3, "count": 2}, "count", "say the same"),
     (GLYPH, {"num_inference_steps": "many"}, "num_inference_steps", "must be a whole number"),
     (GLYPH, {"colour": "red"}, "colour", "Known inputs: prompt"),
-    (GLYPH, {"image_url": "https://a.test/x.png"}, "image_url", "not an input here"),
+    (STILL, {"image_url": "https://a.test/x.png"}, "image_url", "not an input here"),
     (CLIP, {"seconds": "12"}, "seconds", "seconds must be at most 10."),
     (CLIP, {"size": "720x1280"}, "size", "resolution 180p, 288p, 360p, 480p"),
     (CLIP, {"resolution": "4k"}, "resolution", "180p, 288p, 360p, 480p"),

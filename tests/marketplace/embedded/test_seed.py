@@ -1,6 +1,7 @@
 """Seeding fills what is missing, through the ledger, and repeats safely."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def test_eight_releases_are_on_sale_at_their_prices() -> None:
         for price in release.prices.filter(segment="list")
     }
     assert on_sale == {
-        "kinora/glyph@2026-11-20": (
+        "kinora/glyph@2026-11-21": (
             "house", "cpu.std", [{"unit": "gpu_second", "unit_price": "0.0001"}], 1,
         ),
         "kinora/glyph-motion@2026-11-20": (
@@ -71,6 +72,20 @@ def test_eight_releases_are_on_sale_at_their_prices() -> None:
             "rehearsal", "labs", [{"unit": "video_second", "unit_price": "0.01"}], 1,
         ),
     }  # fmt: skip
+
+
+def test_a_newer_release_takes_the_place_of_the_one_whose_weights_are_gone() -> None:
+    glyph = seed.SALES[0]
+    old = seed.put_on_sale(replace(glyph, version="2026-11-20"))
+    Model.objects.filter(pk=old.model_id).update(about="Draws at 32 pixels.")
+    seed.seed()
+    live = Release.objects.live().get(model=old.model)
+    assert live.full_name == "kinora/glyph@2026-11-21"
+    assert live.model.about != "Draws at 32 pixels."
+    assert Price.objects.filter(release=old).exists()
+    old.refresh_from_db()
+    seed.seed()
+    assert old.retired_at == Release.objects.get(pk=old.pk).retired_at is not None
 
 
 def test_every_release_says_what_each_outcome_costs() -> None:
