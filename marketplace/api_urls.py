@@ -9,7 +9,7 @@ from marketplace.catalog.api import LabKeys, OneLabKey, Self
 from marketplace.ledger.api import BalanceView, Entries
 from marketplace.metering.api import Models, OneModel, Prices, Quotes
 from marketplace.payouts import api as payouts
-from marketplace.runs.api import Focus, Outputs, Refunds, Statement, Usage
+from marketplace.runs import api as runs
 from marketplace.vault.api import LabSecrets, OneLabSecret
 from marketplace.webhooks import api as webhooks
 
@@ -24,13 +24,13 @@ urlpatterns = [
     path("v1/models/<path:model>", OneModel.as_view()),
     path("v1/prices", Prices.as_view()),
     path("v1/quotes", Quotes.as_view()),
-    path("v1/usage", Usage.as_view()),
-    path("v1/usage/focus", Focus.as_view()),
-    path("v1/usage/statement", Statement.as_view()),
+    path("v1/usage", runs.Usage.as_view()),
+    path("v1/usage/focus", runs.Focus.as_view()),
+    path("v1/usage/statement", runs.Statement.as_view()),
     path("v1/balance", BalanceView.as_view()),
     path("v1/entries", Entries.as_view()),
-    path("v1/runs/<str:run>/refunds", Refunds.as_view()),
-    path("v1/outputs/<str:output>", Outputs.as_view()),
+    path("v1/runs/<str:run>/refunds", runs.Refunds.as_view()),
+    path("v1/outputs/<str:output>", runs.Outputs.as_view()),
     path("v1/webhooks", webhooks.Endpoints.as_view()),
     path("v1/webhooks/secret", webhooks.Secret.as_view()),
     path("v1/webhooks/replay", webhooks.ReplayRange.as_view()),
@@ -43,6 +43,9 @@ urlpatterns = [
     path("v1/lab", Self.as_view()),
     path("v1/lab/keys", LabKeys.as_view()),
     path("v1/lab/keys/<str:lab_key>", OneLabKey.as_view()),
+    path("v1/lab/releases", runs.LabReleases.as_view()),
+    path("v1/lab/demand", runs.LabDemand.as_view()),
+    path("v1/lab/invoices", runs.LabInvoices.as_view()),
     path("v1/lab/agreements", payouts.Agreements.as_view()),
     path("v1/lab/proposals", payouts.Proposals.as_view()),
     path("v1/lab/proposals/<str:proposal>", payouts.OneProposal.as_view()),

@@ -36,7 +36,7 @@ class MoneyView(LabView):
 class Agreements(MoneyView):
     """The agreement's versions."""
 
-    @extend_schema(operation_id="listAgreements", responses={200: openapi.AGREEMENTS})
+    @extend_schema(operation_id="listLabAgreements", responses={200: openapi.AGREEMENTS})
     def get(self, request: Request) -> Response:
         """The terms with us, the newest first; runs follow those of the instant of their hold."""
         return Response({"data": [agreement_json(a) for a in lab_of(request).agreements.all()]})
@@ -45,7 +45,7 @@ class Agreements(MoneyView):
 class Statements(MoneyView):
     """Statements, closed and open."""
 
-    @extend_schema(operation_id="listStatements", responses={200: openapi.STATEMENTS})
+    @extend_schema(operation_id="listLabStatements", responses={200: openapi.STATEMENTS})
     def get(self, request: Request) -> Response:
         """Closed statements, the newest first, and what no statement has told yet."""
         lab = lab_of(request)
@@ -56,7 +56,7 @@ class Statements(MoneyView):
 class OneStatement(MoneyView):
     """One statement."""
 
-    @extend_schema(operation_id="getStatement", responses={200: openapi.STATEMENT})
+    @extend_schema(operation_id="getLabStatement", responses={200: openapi.STATEMENT})
     def get(self, request: Request, statement: str) -> Response:
         """The figures of a closed statement."""
         return Response(told(owned(request, statement)))
@@ -66,7 +66,7 @@ class StatementLines(MoneyView):
     """A statement's lines."""
 
     @extend_schema(
-        operation_id="listStatementLines",
+        operation_id="listLabStatementLines",
         parameters=[OpenApiParameter("cursor", int), OpenApiParameter("limit", int)],
         responses={200: openapi.LINES},
     )
@@ -85,7 +85,7 @@ class StatementExport(MoneyView):
     """A statement as a file."""
 
     @extend_schema(
-        operation_id="exportStatement",
+        operation_id="exportLabStatement",
         parameters=[OpenApiParameter("as", str, enum=list(TYPES))],
         responses={(200, kind): {"type": "string"} for kind in TYPES.values()},
     )
@@ -102,14 +102,14 @@ class Proposals(LabView):
 
     writes = "price"
 
-    @extend_schema(operation_id="listProposals", responses={200: openapi.PROPOSALS})
+    @extend_schema(operation_id="listLabProposals", responses={200: openapi.PROPOSALS})
     def get(self, request: Request) -> Response:
         """What was proposed and what became of it, the newest first."""
         found = PriceProposal.objects.filter(release__model__lab=lab_of(request))
         return Response({"data": [proposal_json(p) for p in named(found)[:LARGEST_PAGE]]})
 
     @extend_schema(
-        operation_id="proposePrice",
+        operation_id="proposeLabPrice",
         request={"application/json": openapi.PROPOSAL_WISH},
         responses={201: openapi.PROPOSAL},
     )
@@ -133,12 +133,14 @@ class OneProposal(LabView):
 
     writes = "price"
 
-    @extend_schema(operation_id="getProposal", responses={200: openapi.PROPOSAL})
+    @extend_schema(operation_id="getLabProposal", responses={200: openapi.PROPOSAL})
     def get(self, request: Request, proposal: str) -> Response:
         """One proposal."""
         return Response(proposal_json(proposed(request, proposal)))
 
-    @extend_schema(operation_id="withdrawProposal", request=None, responses={200: openapi.PROPOSAL})
+    @extend_schema(
+        operation_id="withdrawLabProposal", request=None, responses={200: openapi.PROPOSAL}
+    )
     def delete(self, request: Request, proposal: str) -> Response:
         """Take back what nobody decided about. Repeats safely."""
         return Response(proposal_json(withdraw(proposal=proposed(request, proposal))))

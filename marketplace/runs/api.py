@@ -1,7 +1,9 @@
-"""Outputs, usage and statements over the API. Runs themselves are served by the hot path."""
+"""Outputs, usage and statements over the API, and what labs see of runs.
+
+Runs themselves are served by the hot path.
+"""
 
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 from django.http import StreamingHttpResponse
@@ -13,12 +15,18 @@ from rest_framework.response import Response
 from marketplace import ids
 from marketplace.access.authorise import authorise
 from marketplace.accounts.api import KeyView, body_of, presented_key, team_of
+from marketplace.catalog.api import LabView, fields_of, lab_of
 from marketplace.errors import InvalidInput, NotFound
 from marketplace.ledger.models import Hold
 from marketplace.money import Money
-from marketplace.runs import focus
+from marketplace.payouts.invoice import HEAD, read
+from marketplace.payouts.models import Difference, Invoice
+from marketplace.runs import focus, openapi
+from marketplace.runs.demand import demand
+from marketplace.runs.invoices import bring
 from marketplace.runs.models import Output, RefundRequest, Run
 from marketplace.runs.refunds import ask
+from marketplace.runs.release_health import LONGEST, health
 from marketplace.runs.statement import CONTENT_TYPE, period, streamed
 from marketplace.runs.usage import PLAYGROUND, PUBLIC, grouping_named, usage, wished
 from marketplace.runs.view import output
@@ -71,47 +79,12 @@ FILTERS = [
 ]
 
 MOST_LINES = 20_000
+MOST_INVOICES = 100
 STATEMENT_LINE = {
     "type": "object",
     "description": "One line of the statement; the fields follow from its kind.",
     "required": ["kind"],
     "properties": {"kind": {"enum": ["kinora.statement", "price", "run", "total"]}},
-}
-
-
-REFUND_WISH: dict[str, Any] = {
-    "type": "object",
-    "required": ["reason"],
-    "additionalProperties": False,
-    "properties": {
-        "reason": {"enum": RefundRequest.Reason.values},
-        "note": {"type": "string", "maxLength": 500},
-    },
-}
-REFUND_REQUEST = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string"},
-        "run": {"type": "string"},
-        "reason": {"enum": RefundRequest.Reason.values},
-        "note": {"type": "string"},
-        "state": {"enum": RefundRequest.State.values},
-        "amount": {"$ref": "#/components/schemas/Money"},
-        "decided_by": {"enum": ["system", "admin", None]},
-        "answer": {"type": "string", "description": "What we say to it."},
-        "created_at": {"type": "string", "format": "date-time"},
-        "looked_at": {
-            "type": ["string", "null"],
-            "format": "date-time",
-            "description": "Null while the files are being decoded anew.",
-        },
-        "deadline_at": {"type": "string", "format": "date-time"},
-        "decided_at": {"type": ["string", "null"], "format": "date-time"},
-    },
-}
-REFUND_REQUESTS = {
-    "type": "object",
-    "properties": {"data": {"type": "array", "items": REFUND_REQUEST}},
 }
 
 
@@ -219,8 +192,8 @@ class Refunds(KeyView):
 
     @extend_schema(
         operation_id="askForRefund",
-        request={"application/json": REFUND_WISH},
-        responses={201: REFUND_REQUEST, 200: REFUND_REQUEST},
+        request={"application/json": openapi.REFUND_WISH},
+        responses={201: openapi.REFUND_REQUEST, 200: openapi.REFUND_REQUEST},
     )
     def post(self, request: Request, run: str) -> Response:
         """Ask for a refund of a run. Granted at once where our books agree, or as soon as
@@ -229,7 +202,7 @@ class Refunds(KeyView):
         key, wish = presented_key(request), body_of(request)
         authorise(scopes=key.scopes, needs="run")
         for field in wish:
-            if field not in REFUND_WISH["properties"]:
+            if field not in openapi.REFUND_WISH["properties"]:
                 raise InvalidInput(f"{field[:80]} is not a field here.", param=field[:80])
         asked, made = ask(
             run=ids.private("run", run),
@@ -240,7 +213,7 @@ class Refunds(KeyView):
         )
         return Response(asked_json(asked), status=201 if made else 200)
 
-    @extend_schema(operation_id="listRefundRequests", responses={200: REFUND_REQUESTS})
+    @extend_schema(operation_id="listRefundRequests", responses={200: openapi.REFUND_REQUESTS})
     def get(self, request: Request, run: str) -> Response:
         """What was asked for a run and how it was decided, oldest first."""
         run_id, team = ids.private("run", run), team_of(request)
@@ -248,6 +221,84 @@ class Refunds(KeyView):
             raise NotFound("There is no such run.")
         found = RefundRequest.objects.filter(run_id=run_id).order_by("id")
         return Response({"data": [asked_json(asked) for asked in found]})
+
+
+class LabReleases(LabView):
+    """A lab's releases and how their runs do."""
+
+    @extend_schema(
+        operation_id="listLabReleases",
+        parameters=[OpenApiParameter("hours", int, description=f"1 to {LONGEST}; 24 unless told.")],
+        responses={200: openapi.LAB_RELEASES},
+    )
+    def get(self, request: Request) -> Response:
+        """Every release of the lab, with how its runs of the last hours ended and how long they
+        took."""
+        text = request.query_params.get("hours", "24")
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LONGEST:
+            raise InvalidInput(f"hours must be from 1 to {LONGEST}.", param="hours")
+        return Response({"data": health(lab_of(request), int(text))})
+
+
+class LabDemand(LabView):
+    """The demand for a lab's models."""
+
+    @extend_schema(
+        operation_id="getLabDemand",
+        parameters=[OpenApiParameter("month", str, required=True, description="`2026-10`")],
+        responses={200: openapi.LAB_DEMAND},
+    )
+    def get(self, request: Request) -> Response:
+        """How many accounts tried each model in a month that is over, were charged, and came back.
+        Figures are rounded down to tens and not told below ten."""
+        month = request.query_params.get("month", "")
+        return Response({"month": month, "data": demand(lab_of(request), month)})
+
+
+class LabInvoices(LabView):
+    """A lab's invoices."""
+
+    reads = writes = "money"
+
+    @extend_schema(operation_id="listLabInvoices", responses={200: openapi.LAB_INVOICES})
+    def get(self, request: Request) -> Response:
+        """What was brought in, the newest first, with where it differs from our books."""
+        found = lab_of(request).invoices.prefetch_related("differences")
+        return Response({"data": [invoice_json(each) for each in found[:MOST_INVOICES]]})
+
+    @extend_schema(
+        operation_id="sendLabInvoice",
+        request={"application/json": openapi.LAB_INVOICE_WISH},
+        responses={201: openapi.LAB_INVOICE, 200: openapi.LAB_INVOICE},
+    )
+    def post(self, request: Request) -> Response:
+        """Send an invoice, as lines or as the text of a CSV. The same again changes nothing."""
+        data = fields_of(request, (*HEAD, "lines", "csv"))
+        invoice, new = bring(lab=lab_of(request), bill=read(data))
+        return Response(invoice_json(invoice), status=201 if new else 200)
+
+
+def invoice_json(found: Invoice) -> dict[str, object]:
+    told = found.differences.all()
+    return {
+        "id": found.public_id,
+        "reference": found.reference,
+        "from": found.start,
+        "to": found.end,
+        "amount": Money(found.amount, found.currency).as_json(),
+        "brought_at": found.brought_at,
+        "differences": [difference_json(each, found.currency) for each in told],
+    }
+
+
+def difference_json(found: Difference, currency: str) -> dict[str, object]:
+    amounts = {name: getattr(found, name) for name in ("billed", "expected")}
+    return {
+        "id": found.public_id,
+        **{name: getattr(found, name) for name in ("kind", "place", "state", "why")},
+        **{name: Money(amount, currency).as_json() for name, amount in amounts.items()},
+        "evidence": found.evidence,
+    }
 
 
 def asked_json(asked: RefundRequest) -> dict[str, object]:
