@@ -55,7 +55,11 @@ class LabSecrets(LabView):
         """Which there are, and until when; never what they are."""
         return Response([shown(each) for each in good(lab_of(request).slug)])
 
-    @extend_schema(operation_id="putLabSecret", request=WISH, responses={201: SECRET})
+    @extend_schema(
+        operation_id="putLabSecret",
+        request={"application/json": WISH},
+        responses={201: SECRET},
+    )
     def post(self, request: Request) -> Response:
         """Keep a new version. The one before stays good for a day, or as long as is said."""
         known = ("field", "secret", "overlap_seconds")
