@@ -5,26 +5,26 @@ from collections.abc import Iterator
 import pytest
 
 from marketplace.catalog.models import Release
-from marketplace.embedded import seed
+from tests.marketplace import sale
 from tests.marketplace.web import Client, serving
 
 
 @pytest.fixture
 def still(db: None) -> Release:
     """rehearsal/still, $0.002 a picture."""
-    return seed.put_on_sale(seed.SALES[1])
+    return sale.put("rehearsal/still")
 
 
 @pytest.fixture
 def clip(db: None) -> Release:
     """rehearsal/clip, $0.01 a second."""
-    return seed.put_on_sale(seed.SALES[2])
+    return sale.put("rehearsal/clip")
 
 
 @pytest.fixture
 def glyph(db: None) -> Release:
     """kinora/glyph, $0.0001 a second of compute, claimed by GPU workers."""
-    return seed.put_on_sale(seed.SALES[0])
+    return sale.put("kinora/glyph")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from marketplace.embedded import seed
 from marketplace.media.models import File
 from marketplace.runs.models import Run
 from tests.conftest import Person
+from tests.marketplace import sale
 from tests.marketplace.media import samples
 
 PAGE = "/models/rehearsal/animate"
@@ -20,7 +21,7 @@ FAST = {"seconds": 1, "fps": 8, "resolution": "180p", "latency_ms": 0, "behaviou
 @pytest.fixture
 def ada_plays(transactional_db: None, ada: Person, client: Client) -> Client:
     """Ada, logged in, with rehearsal/animate on sale."""
-    seed.put_on_sale(seed.SALES[3])
+    sale.put("rehearsal/animate")
     client.force_login(ada.user)
     return client
 

@@ -10,11 +10,11 @@ from django.urls import reverse
 
 from marketplace import ids
 from marketplace.accounts.models import Team
-from marketplace.embedded import seed
 from marketplace.ledger.balance import balance
 from marketplace.ledger.check import check
 from marketplace.runs.models import Run
 from tests.conftest import PASSWORD, Person, join
+from tests.marketplace import sale
 
 STILL = ["rehearsal", "still"]
 INPUTS = {"prompt": "salt and light", "size": "512x512", "count": "2", "latency_ms": "10"}
@@ -23,7 +23,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def on_sale(transactional_db: None) -> None:
-    seed.put_on_sale(seed.SALES[1])
+    sale.put("rehearsal/still")
 
 
 def client_of(person: Person) -> Client:

@@ -5,18 +5,18 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from marketplace import ids
-from marketplace.embedded import seed
 from marketplace.ledger.balance import balance
 from marketplace.ledger.check import check
 from marketplace.pages import trial
 from marketplace.runs.models import Run
 from tests.conftest import PASSWORD, Person
+from tests.marketplace import sale
 
 
 @pytest.fixture
 def visitor(transactional_db: None) -> Client:
     """Somebody without an account; kinora/glyph is on sale from before the clock of the request."""
-    seed.put_on_sale(seed.SALES[0])
+    sale.put("kinora/glyph")
     return Client()
 
 

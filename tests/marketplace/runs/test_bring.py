@@ -16,7 +16,6 @@ from pytest_django import Settings
 
 from marketplace import ids
 from marketplace.catalog.models import Release
-from marketplace.embedded import seed
 from marketplace.ledger.models import Hold
 from marketplace.media import store
 from marketplace.media.models import File, Leftover
@@ -24,7 +23,7 @@ from marketplace.runs import sweep
 from marketplace.runs.models import Output, Run
 from tests.conftest import Person
 from tests.lab import Lab, open_lab
-from tests.marketplace import supply
+from tests.marketplace import sale, supply
 from tests.marketplace.media import samples
 from tests.marketplace.web import Answer, Client
 
@@ -36,7 +35,7 @@ FAST = {"seconds": 1, "fps": 8, "resolution": "180p", "latency_ms": 0}
 @pytest.fixture
 def animate(db: None) -> Release:
     """rehearsal/animate, $0.01 a second."""
-    return seed.put_on_sale(seed.SALES[3])
+    return sale.put("rehearsal/animate")
 
 
 @pytest.fixture
