@@ -48,11 +48,13 @@ class Adapter(Protocol):
 
     keyed: a job that is handed in again under its key is the same job. health: open, shut or
     probing, of its gate; trouble: why the lab does not take us, or empty; asks: calls so far.
+    room: for so many jobs to be handed in at once; all others wait without a word.
     """
 
     keyed: ClassVar[bool]
     trouble: str
     asks: int
+    room: asyncio.Semaphore
 
     @property
     def health(self) -> str: ...
@@ -119,6 +121,7 @@ class HttpAdapter:
         self.secret, self.spare = secret, ""
         self.gate = Gate(self.calls_per_second, self.calls_at_once, most_open=self.calls_open)
         self.trouble, self.asks = "", 0
+        self.room = asyncio.Semaphore(self.calls_open // 2)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

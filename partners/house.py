@@ -4,6 +4,7 @@ Its runs are claimed by GPU workers over HTTP (`marketplace/runs/workers.py`), s
 handed in through this adapter: it describes the models and says so where it is asked for more.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -38,6 +39,7 @@ class House:
     def __init__(self, url: str = "", secret: str = "") -> None:
         self.url, self.secret = url, secret
         self.health, self.trouble, self.asks = "open", "", 0
+        self.room = asyncio.Semaphore()
 
     def take(self, secrets: Sequence[str]) -> None:
         """Workers have their own tokens."""

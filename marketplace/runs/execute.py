@@ -194,13 +194,15 @@ async def submit(work: Work, adapter: Adapter, notes: Notes) -> Ticket | Result:
     notice = address(case.adapter, case.run_id)
     job = Job(case.public_id, work.target, handed(case), case.timeout_seconds, notice)
     while True:
-        await mark(work, adapter, notes, job.key)
-        try:
-            return await adapter.submit(job)
-        except Retry as error:  # the lab surely has no job
-            log.info("%s: %s", case.public_id, error)
-            await mark(work, adapter, notes, None)
-            await work.pause(max(error.after, AWAY_SECONDS))
+        async with adapter.room:
+            await mark(work, adapter, notes, job.key)
+            try:
+                return await adapter.submit(job)
+            except Retry as error:  # the lab surely has no job
+                log.info("%s: %s", case.public_id, error)
+                after = error.after
+                await mark(work, adapter, notes, None)
+        await work.pause(max(after, AWAY_SECONDS))
 
 
 async def mark(work: Work, adapter: Adapter, notes: Notes, key: str | None) -> None:

@@ -100,7 +100,8 @@ class Supplier:
 
     async def live(self) -> None:
         self.loop, self.woken = asyncio.get_running_loop(), asyncio.Event()
-        async with Connections() as self.database:
+        # Leases are renewed beside all else: thousands of statements that wait must not end them.
+        async with Connections() as self.database, Connections() as self.leases:
             self.settler = Settler(self.database)
             seen = asyncio.create_task(present("runs_run", self.name))
             tending = asyncio.create_task(self.tend())
@@ -275,13 +276,13 @@ class Supplier:
         ]
         for work in told:
             work.progress = None
-        self.lose_but(told, await self.database.rows(claim.report(items)))
+        self.lose_but(told, await self.leases.rows(claim.report(items)))
 
     async def look_for_cancels(self) -> None:
         if not self.works:
             return
         runs = [work.case.run_id for work in self.works.values()]
-        rows = await self.database.rows(claim.asked_to_cancel(runs))
+        rows = await self.leases.rows(claim.asked_to_cancel(runs))
         unwanted = {row["run_id"] for row in rows}
         for work in self.works.values():
             if work.case.run_id in unwanted:
@@ -291,7 +292,7 @@ class Supplier:
         held = list(self.works.values())
         if held:
             leases = [(work.case.run_id, work.case.attempt) for work in held]
-            self.lose_but(held, await self.database.rows(claim.renew(leases)))
+            self.lose_but(held, await self.leases.rows(claim.renew(leases)))
 
     def lose_but(self, works: list[Work], rows: list[Row]) -> None:
         """Drop the attempts that the fence no longer lets through; those of `rows` stand."""
