@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
@@ -16,7 +17,7 @@ from inference import adapting, devices, media, models
 from inference.adapting import Offered
 from inference.batching import Floor, OnStep, Walk
 from inference.compiler.backend import Compiler
-from inference.compiler.serving import networks, serve, told
+from inference.compiler.serving import leaving, networks, serve, told
 from inference.followers import Followers
 from inference.joining import OUT_OF_MEMORY, Joiner
 from inference.models.contract import Drawn, Loop, Model, Step, Unusable
@@ -142,7 +143,8 @@ class Engine:
             return found
         about = self.describe(slug)
         self.residency.make_room(needed_bytes(about, self.device))
-        self.residency.add(slug, self.load(slug, about))
+        model = self.load(slug, about)
+        self.residency.add(slug, model, partial(leaving, self.plans[slug]))
         return self.ensure(slug)
 
     def load(self, slug: str, about: dict[str, Any]) -> Model:

@@ -9,6 +9,7 @@ A model that a run is using stays.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,6 +32,10 @@ class Occupied(Exception):
     """A model fits once runs of other models have ended."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 @dataclass(eq=False)
 class Part:
     """Tensors that come and go together.  host: their copies, once they were made."""
@@ -39,6 +44,7 @@ class Part:
     tensors: list[Tensor] = field(default_factory=list)
     host: list[Tensor] | None = None
     here: bool = True
+    leaving: Callable[[], None] = nothing  # called before it leaves
 
     @classmethod
     def of(cls, modules: list[nn.Module]) -> Part:
@@ -52,6 +58,7 @@ class Part:
 
     def leave(self) -> None:
         """Drop the device copy; the host copy stands in for it."""
+        self.leaving()
         if self.host is None:
             self.host = [devices.pinned(tensor.data) for tensor in self.tensors]
         for tensor, copy in zip(self.tensors, self.host, strict=True):
@@ -151,9 +158,10 @@ class Residency:
         self.entries.move_to_end(slug)
         return entry.model
 
-    def add(self, slug: str, model: Model) -> None:
-        """Keep a model that was just loaded onto the device."""
+    def add(self, slug: str, model: Model, leaving: Callable[[], None] = nothing) -> None:
+        """Keep a model that was just loaded onto the device.  leaving: called before it leaves."""
         entry = self.entries[slug] = Entry.of(model)
+        entry.body.leaving = leaving
         encoders = [one for name, one in modules_of(model).items() if ENCODER in name]
         for encoder, part in zip(encoders, entry.encoders, strict=True):
             self.embeddings.remember(encoder, partial(self.need, slug, part))
@@ -205,6 +213,7 @@ class Residency:
         slug, entry = found
         leaving = [part for part in entry.parts if part.here]
         if not entry.body.tensors or not self.has_host_room(leaving, stays):
+            entry.body.leaving()
             del self.entries[slug]
             return None
         for part in leaving:

@@ -98,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
         help="folders of adopted models, by colons",
     )  # fmt: skip
     made.add_argument(
-        "--plan", choices=("auto", "eager", "templates", "fp8"),
+        "--plan", choices=("auto", "eager", "templates", "graphs", "fp8"),
         default=told("KINORA_WORKER_PLAN") or "auto", help="what networks run on",
     )  # fmt: skip
     made.add_argument(

@@ -21,11 +21,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from inference.compiler.gate import Gate
 from inference.compiler.graph import value
+from inference.compiler.graphs import Graphed
 from inference.compiler.joined import Activated, is_joined, join, joinable
 from inference.compiler.plan import Plan, rewrite
 from inference.kernels import Exactness
 
 log = logging.getLogger("inference.compiler")
+GRAPHS = ", graphs"  # behind a plan's name where forwards are replayed
 
 
 class Compiler:
@@ -39,6 +41,7 @@ class Compiler:
         self.allow, self.inline = allow, inline
         self.gates: list[Gate] = []
         self.failures: list[str] = []
+        self.graphed: Graphed | None = None  # where forwards are replayed
 
     @property
     def plans(self) -> list[Plan]:
@@ -72,11 +75,12 @@ class Compiler:
         """Say in plain values what runs, and why.
 
         Names are `eager`, `templates`, `traced` (a tidied graph without templates), and the latter
-        two `in part`.
+        two `in part`, and with `, graphs` where forwards are replayed.
         """
         used = [gate for gate in self.gates if gate.verdict and gate.verdict.used]
         whole = "traced" if self.inline else "templates"
         whole += " in part" if self.reasons() else ""
+        whole += GRAPHS if self.graphed is not None and not self.graphed.reason else ""
         exactness = max((gate.exactness for gate in used), default=Exactness.E0)
         return {
             "name": whole if used else "eager",

@@ -20,14 +20,27 @@ log = logging.getLogger("inference.compiler")
 MOST = 4  # buckets; the least recently used one goes first
 
 
+Captured = tuple[Any, list[Tensor], Tensor, Any]  # graph, its inputs, its output, what it reads
+
+
 class Graphed:
     """A call of keyword inputs that returns one tensor."""
 
-    def __init__(self, call: Callable[..., Tensor], device: str, most: int = MOST) -> None:
-        """Take what is to be captured.  most: buckets of shapes that are kept."""
-        self.call, self.most = call, most
+    def __init__(
+        self,
+        call: Callable[..., Tensor],
+        device: str,
+        most: int = MOST,
+        beside: Callable[[], Any] = lambda: None,
+    ) -> None:
+        """Take what is to be captured.
+
+        most: buckets of shapes that are kept. beside: gives what the call depends on beside its
+        inputs: a key, and tensors that a graph reads and that have to live as long as it does.
+        """
+        self.call, self.most, self.beside = call, most, beside
         self.reason = "" if device != "cpu" else "no CUDA device"
-        self.captured: OrderedDict[Any, tuple[Any, list[Tensor], Tensor]] = OrderedDict()
+        self.captured: OrderedDict[Any, Captured] = OrderedDict()
         self.pool: Any = None
 
     def __call__(self, **inputs: Any) -> Tensor:
@@ -35,7 +48,7 @@ class Graphed:
         if self.reason:
             return self.call(**inputs)
         leaves, _ = tree_flatten(inputs)
-        bucket = bucket_of(inputs)
+        bucket = bucket_of(inputs), self.key()
         if bucket not in self.captured:
             try:
                 self.capture(bucket, inputs)
@@ -45,12 +58,22 @@ class Graphed:
                 log.warning("a forward runs without a CUDA graph: %s", self.reason)
                 return self.call(**inputs)
         self.captured.move_to_end(bucket)
-        graph, places, output = self.captured[bucket]
+        graph, places, output, _ = self.captured[bucket]
         given = [one for one in leaves if isinstance(one, Tensor)]
         for place, one in zip(places, given, strict=True):
             place.copy_(one)
         graph.replay()
         return output.clone()
+
+    def key(self) -> Any:
+        """Say what inputs do not."""
+        told = self.beside()
+        return told[0] if told else None
+
+    def forget(self) -> None:
+        """Drop all graphs, before the weights that they read leave their place."""
+        self.captured.clear()
+        self.pool = None
 
     def capture(self, bucket: Any, inputs: dict[str, Any]) -> None:
         """Capture the call on inputs of its own, once it has compiled what it needs."""
@@ -67,7 +90,7 @@ class Graphed:
             output = self.call(**held)
         self.pool = graph.pool()
         places = [one for one in own if isinstance(one, Tensor)]
-        self.captured[bucket] = (graph, places, output)
+        self.captured[bucket] = (graph, places, output, self.beside())
         while len(self.captured) > self.most:
             self.captured.popitem(last=False)
 

@@ -34,7 +34,7 @@ class Match:
 
     `args`: the template's arguments in order, nodes and switches; `outputs`: the nodes whose uses
     its results take over; `nodes`: all that goes away, by the pattern letter it counts for;
-    `sites`: how many of each pattern it covers.
+    `sites`: how many of each pattern it covers. `product`: products do it, and move no more for it.
     """
 
     template: str
@@ -42,6 +42,7 @@ class Match:
     outputs: tuple[Node, ...]
     nodes: dict[Node, str]
     sites: dict[str, int]
+    product: bool = False
 
     @property
     def operands(self) -> list[Node]:
@@ -239,6 +240,33 @@ def activated(trail: Trail, node: Node) -> tuple[Node, Node | None, str]:
     return node, None, "none"
 
 
+def sliced(end: Node) -> Match:
+    """Read a concatenation over tokens of linear layers, which may be split into heads."""
+    trail = Trail("E")
+    parts, dim = chains.joined(trail.step(end, "cat"))
+    read = [split_linear(trail, one) for one in parts]
+    layers = [layer for layer, _ in read]
+    demand(dim == 1 and len({heads for _, heads in read}) == 1)
+    demand(all(len(shape(one)) == 3 and len(one.users) == 1 for one in layers))
+    args = (
+        [argument(one, "input") for one in layers],
+        [argument(one, "weight") for one in layers],
+        [argument(one, "bias") for one in layers],
+        read[0][1],
+    )
+    return Match("linears", args, (end,), trail.nodes, {"E": 1}, product=True)
+
+
+def split_linear(trail: Trail, node: Node) -> tuple[Node, int]:
+    """Read a linear layer and the split of its output into heads, if any.  → layer, heads or 0."""
+    if kind(node) == "linear":
+        return trail.step(node, "linear"), 0
+    split = trail.step(node, "unflatten", "view", "reshape")
+    layer = trail.step(split.args[0], "linear")
+    demand(len(shape(split)) == 4 and shape(split)[:2] == shape(layer)[:2])
+    return layer, shape(split)[2]
+
+
 def plain_norm(end: Node) -> Match:
     """Read a norm with the casts around it."""
     trail, end = Trail("F"), settled(end)
@@ -287,6 +315,7 @@ RULES: list[tuple[frozenset[str], Callable[[Node], Match]]] = [
     (frozenset({"add"}), modulate),
     (frozenset({"add"}), gated_residual),
     (frozenset({"cat"}), concat),
+    (frozenset({"cat"}), sliced),
     (frozenset({"mul", "gelu", "silu"}), activation),
     (frozenset({"add", "movedim"}), channel_norm_silu),
     (frozenset({"layer_norm", "rms_norm", "mul"}), plain_norm),
@@ -295,10 +324,10 @@ RULES: list[tuple[frozenset[str], Callable[[Node], Match]]] = [
     (frozenset({"add"}), kept_add),
 ]
 # Only on streams of tokens: elsewhere the same shape is a time embedding or a table.
-STREAMED = {gated_residual, concat, activation, kept_cat, kept_add}
+STREAMED = {gated_residual, concat, sliced, activation, kept_cat, kept_add}
 
 
-def candidates(graph: Graph) -> Iterator[Match]:
+def candidates(graph: Graph, *, slices: bool) -> Iterator[Match]:
     """Try every matcher where it may end."""
     for node in graph.nodes:
         if "scaled_dot_product" in kind(node):
@@ -306,7 +335,7 @@ def candidates(graph: Graph) -> Iterator[Match]:
                 yield from attempt(qk_norm_rope, chains.fed(operand))
     nodes, streams = list(reversed(graph.nodes)), tokens(graph)  # the outermost chain first
     for kinds, rule in RULES:
-        for node in nodes:
+        for node in nodes if slices or rule is not sliced else ():
             if kind(node) in kinds and (node in streams or rule not in STREAMED):
                 yield from attempt(rule, node)
 
@@ -317,13 +346,16 @@ def attempt(rule: Callable[[Node], Match], node: Node) -> Iterator[Match]:
         yield rule(node)
 
 
-def find(graph: Graph) -> list[Match]:
-    """All matches that may be replaced, none overlapping another, in the order of the graph."""
+def find(graph: Graph, *, slices: bool = True) -> list[Match]:
+    """All matches that may be replaced, none overlapping another, in the order of the graph.
+
+    slices: products may become one with the concatenation of their outputs.
+    """
     place = {node: index for index, node in enumerate(graph.nodes)}
     taken: set[Node] = set()
     found = []
     written = mutated(graph)
-    for match in candidates(graph):
+    for match in candidates(graph, slices=slices):
         if taken.isdisjoint(match.nodes) and is_legal(match, place, written):
             taken |= match.nodes.keys()
             found.append(match)

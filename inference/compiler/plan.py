@@ -44,7 +44,7 @@ def rewrite(module: GraphModule, *, fp8: bool = False, inline: bool = False) -> 
     where no kernel would run; the graph is only tidied.
     """
     removed = tidy(module.graph)
-    matches = find(module.graph)
+    matches = find(module.graph, slices=not fp8)  # products in fp8 are others
     plan = Plan(tuple(draw(matches)), measure(module.graph, matches, removed))
     if inline:
         module.recompile()

@@ -120,7 +120,9 @@ def add_match(report: CoverageReport, match: Match) -> None:
             report.patterns[letter].kernels += 1
     whole = sum(before.values())
     after = whole
-    if match.template != KEPT:
+    if match.product:
+        after = 0
+    elif match.template != KEPT:
         written = sum(map(size_bytes, match.outputs))
         after = moved_bytes(match.operands, []) + written
     for letter, count in match.sites.items():

@@ -11,6 +11,7 @@ from inference.kernels.concat import concat
 from inference.kernels.contract import Exactness, Template
 from inference.kernels.gated_residual import gated_residual
 from inference.kernels.group_norm_silu import group_norm_silu
+from inference.kernels.linears import linears
 from inference.kernels.modulate import gated_modulate, modulate
 from inference.kernels.norm import norm
 from inference.kernels.qk_norm_rope import qk_norm_rope
@@ -24,6 +25,7 @@ TEMPLATES: dict[str, Template] = {
         gated_residual,
         activation,
         concat,
+        linears,
         norm,
         group_norm_silu,
         channel_norm_silu,

@@ -55,11 +55,13 @@ def worker(
         Path(log).open("wb") as sink,
         subprocess.Popen([*START, *FLAGS], env=environment, stdout=sink, stderr=sink) as process,
     ):
-        shared_plane.wait(
-            lambda: any(item["worker"] == "w9" for item in shared_plane.said["claim"]), 60
-        )
-        yield process
-        process.kill()
+        try:
+            shared_plane.wait(
+                lambda: any(item["worker"] == "w9" for item in shared_plane.said["claim"]), 300
+            )
+            yield process
+        finally:
+            process.kill()
 
 
 def test_hint_wakes_the_worker_and_stop_is_quick(
