@@ -82,6 +82,18 @@ PRICE_LIST = {
         }
     },
 }
+INSTANT = {"type": ["string", "null"], "format": "date-time"}
+ACCESS = {
+    "type": "object",
+    "properties": {
+        "state": {"enum": ["open", "early_access"], "description": "What it is to the caller."},
+        "opens_at": INSTANT,
+        "exclusive": {
+            "type": ["object", "null"],
+            "description": "What the lab has promised: since, until (null: for ever), terms.",
+        },
+    },
+}
 MODEL = {
     "type": "object",
     "properties": {
@@ -97,6 +109,10 @@ MODEL = {
         },
         "input_schema": {"type": "object", "description": "JSON Schema 2020-12 of `inputs`."},
         "price": PRICE,
+        "access": ACCESS,
+        "deprecated_at": INSTANT,
+        "retires_at": INSTANT,
+        "successor": {"type": ["string", "null"], "description": "`lab/model@release`."},
     },
 }
 MODEL_LIST = {"type": "object", "properties": {"data": {"type": "array", "items": MODEL}}}
@@ -206,6 +222,14 @@ def shown(offer: Offer) -> dict[str, Any]:
         "output": {"kind": offer.output_kind, "content_type": offer.content_type},
         "input_schema": offer.schema,
         "price": price(offer),
+        "access": {
+            "state": "open" if offer.gate == "open" else "early_access",
+            "opens_at": offer.opens_at if offer.gate != "open" else None,
+            "exclusive": offer.promise,
+        },
+        "deprecated_at": offer.deprecated_at,
+        "retires_at": offer.retires_at,
+        "successor": offer.successor,
     }
 
 

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -143,7 +144,13 @@ def page_context(offer: Offer, form: InputsForm) -> dict[str, Any]:
         "properties": properties(offer),
         "ways": ways(offer),
         "once": uuid.uuid4(),
+        "opens": instant(offer.opens_at),
+        "retires": instant(offer.retires_at),
     }
+
+
+def instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 LABELS = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
