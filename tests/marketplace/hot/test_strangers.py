@@ -35,6 +35,7 @@ STILL: dict[str, Any] = {"model": "rehearsal/still", "inputs": {"prompt": "red h
 # signing keys and descriptions; what a ticket in the address opens; a proxy to the other addresses.
 OPEN = re.compile(
     r"/healthz|/hf/api/.*|.*jwks.*|.*openapi.*|.*/streams/.*|.*/meta|/fal/api/v1/models|/fal/proxy"
+    r"|/labs/.*"  # a lab tells of a run at an address that only it was told
     r"|/api/v1/(models(/\{model\})?|prices|quotes)"
 )
 PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
