@@ -123,7 +123,7 @@ class Supplier:
 
     async def serve(self) -> None:
         """Claim until it is stopped, whenever it is woken or its poll is due."""
-        await self.look_into_the_vault()
+        self.take_up(await self.insist((GOOD_SQL, [])))
         await self.succeed_the_dead()
         while not self.stopping:
             self.woken.clear()
@@ -225,7 +225,7 @@ class Supplier:
                 if tick % HEALTH_TICKS == 0:
                     await self.tell_of_health()
                 if tick % VAULT_TICKS == 0:
-                    await self.look_into_the_vault()
+                    self.take_up(await self.leases.rows((GOOD_SQL, [])))
 
     def heard(self, payload: str) -> None:
         """A lab has sent word of a job: ask after it, if it is in hand or its fate is open."""
@@ -240,11 +240,11 @@ class Supplier:
     async def tell_of_health(self) -> None:
         """What routing and pages may know of each lab, as this process sees it."""
         if said := health.of(self.name, self.adapters, self.works.values(), self.purse.wrong):
-            await self.database.rows(health.telling(said))
+            await self.leases.rows(health.telling(said))
 
-    async def look_into_the_vault(self) -> None:
-        """Be known to labs by the secrets that are good now."""
-        found = opened(await self.insist((GOOD_SQL, [])))
+    def take_up(self, rows: list[Row]) -> None:
+        """Be known to labs by the secrets that are good now. rows: of GOOD_SQL."""
+        found = opened(rows)
         for lab, why in found.wrong.items():
             if why != self.purse.wrong.get(lab):
                 log.error("a secret of %s cannot be opened: %s", lab, why)
