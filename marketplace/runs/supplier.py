@@ -39,7 +39,7 @@ from partners.registry import open_adapter
 
 log = logging.getLogger(__name__)
 
-SLOTS = 4_000  # runs in hand; one that waits for its lab costs next to nothing
+SLOTS = 512  # runs in hand; more at once have been seen to starve the database of two cores
 SHARE_OF_A_LAB = 0.6  # of them, so that one lab that hangs leaves room for all others
 MOST_AT_ONCE = 200  # claimed by one statement
 POLL_SECONDS = 5.0  # claims this often without a hint
