@@ -48,7 +48,7 @@ def test_a_lab_that_hangs_takes_no_more_than_its_share(
     ada: Person, clip: Release, still: Release, lab: Lab, settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("marketplace.runs.supplier.SHARE_OF_A_LAB", 0.001)  # four runs
+    monkeypatch.setattr("marketplace.runs.supplier.SHARE_OF_A_LAB", 4 / 512)  # four runs
     sold_by(clip, "luma")
     with counterfeit("luma") as luma, supplying() as supplier:
         settings.LUMA_URL, luma.to_job = luma.url, "hang"
