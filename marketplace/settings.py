@@ -280,6 +280,7 @@ if not LAB_NOTICES_URL and SITE_URL.startswith("https://"):
 DOOR_URL = env.address("KINORA_DOOR_URL")  # where workers reach this very web process
 PRICE_NOTICE_DAYS = env.integer("KINORA_PRICE_NOTICE_DAYS", 14)  # before a price may rise
 MAX_ATTEMPTS = 3
+STOP_SECONDS = env.integer("KINORA_STOP_SECONDS", 4)  # for what nobody else could end
 REFUND_DAYS = env.integer("KINORA_REFUND_DAYS", 60)  # how long a run can be complained of
 REFUND_WORKING_DAYS = env.integer("KINORA_REFUND_WORKING_DAYS", 3)  # until a person has answered
 # What is still open then is granted up to this amount; above it, it is overdue and shown as such.

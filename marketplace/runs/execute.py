@@ -68,7 +68,8 @@ class Work:
     """One attempt in hand. progress: what the supplier said last, until somebody told it on.
 
     polls: how often it was asked after; lateness: the worst of them, as a share of its interval.
-    laned: its end makes room for one that waits under a concurrency.
+    laned: its end makes room for one that waits under a concurrency. alone: nobody could go on from
+    here in its stead; the lab has the job or may have it, and gave no ticket for it.
     """
 
     case: Case
@@ -78,6 +79,7 @@ class Work:
     cancelled: bool = False
     lost: bool = False
     submitting: bool = False  # the lab may have the job, and has not said so
+    alone: bool = False
     progress: Progress | None = None
     polls: int = 0
     lateness: float = 0.0
@@ -142,6 +144,7 @@ async def obtain(work: Work, adapter: Adapter, notes: Notes) -> Result:
         work.ticket = ticket.as_json()
         if not await notes.ticket(work.ticket):
             raise FenceLost
+        work.alone = False
     return await follow(work, adapter, ticket)
 
 
@@ -210,7 +213,7 @@ async def mark(work: Work, adapter: Adapter, notes: Notes, key: str | None) -> N
     if not adapter.keyed:
         if not await notes.submitting(key):
             raise FenceLost
-        work.submitting = key is not None
+        work.submitting = work.alone = key is not None
 
 
 async def call_off(work: Work, adapter: Adapter) -> None:

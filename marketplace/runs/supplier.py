@@ -111,12 +111,12 @@ class Supplier:
             )
             with Bell(self.queue, self.woken.set):
                 await self.serve()
-            tending.cancel()
             await self.hand_back()
+            tending.cancel()
             seen.cancel()
             asking.cancel()
             hearing.cancel()
-            await asyncio.gather(seen, asking, hearing, return_exceptions=True)
+            await asyncio.gather(tending, seen, asking, hearing, return_exceptions=True)
         for adapter in self.adapters.values():
             await adapter.close()
         prober().close()
@@ -302,9 +302,13 @@ class Supplier:
                 work.lose()
 
     async def hand_back(self) -> None:
-        """Let what is nearly done end; give the rest up, so that another process goes on."""
+        """Let what is nearly done end, and wait for what nobody else could end; give the rest up,
+        so that another process goes on."""
+        until = self.loop.time() + settings.STOP_SECONDS - 2 * HAND_BACK_SECONDS
         if self.works:
             await asyncio.wait(list(self.works), timeout=HAND_BACK_SECONDS)
+        while any(work.alone for work in self.works.values()) and self.loop.time() < until:
+            await asyncio.sleep(TEND_SECONDS / 5)
         left = dict(self.works)
         for task, work in left.items():
             task.cancel()

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
+from django.conf import settings
 
 from marketplace.celery import CHORES, LABS, app
 from marketplace.ledger import check
 from marketplace.runs import forecast, refunds, sweep
 from marketplace.runs.deliverer import Deliverer
 from marketplace.runs.supplier import Supplier
-
-STOP_SECONDS = 4.0
 
 suppliers: list[Supplier] = []
 services: list[Supplier | Deliverer] = []
@@ -45,7 +44,7 @@ def wind_down(**_: Any) -> None:
 def end(**_: Any) -> None:
     for service in services:
         service.stop()
-        service.join(STOP_SECONDS)
+        service.join(settings.STOP_SECONDS)
 
 
 @app.task(name="kinora.hint")

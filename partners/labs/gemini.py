@@ -1,8 +1,9 @@
-"""Google's Gemini image models. Imagen, which they replace, was shut down in 2026 and is left out.
+"""Google's Gemini image models. Imagen, which they replace, is deprecated and left out.
 
 Sources: ai.google.dev/gemini-api/docs (image generation, `GenerateContentResponse`, block and
-finish reasons), firebase.google.com/docs on the shutdown. Waits for the picture and answers with
-it, words beside it. Knows no idempotency key and no cancel; counts tokens, tells no price.
+finish reasons), firebase.google.com/docs on Imagen's shutdown, from June 2026 on. Waits for the
+picture and answers with it, words beside it. Knows no idempotency key and no cancel; counts tokens,
+tells no price.
 """
 
 from collections.abc import Mapping

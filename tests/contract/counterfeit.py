@@ -86,6 +86,7 @@ class Counterfeit:
         self.names: list[str] = []  # that jobs were given
         self.bodies: list[dict[str, Any]] = []
         self.unproven: list[str] = []
+        self.thinks = 0.0  # seconds before it answers a job
         self.takes = ""  # the one secret that it knows us by; empty for any
         self.url = ""
 
@@ -128,6 +129,7 @@ class Counterfeit:
     async def take(self, request: web.Request) -> web.StreamResponse:
         self.posts += 1
         said = await request.read()
+        await asyncio.sleep(self.thinks)
         self.names += NAMES.findall(said.decode(errors="replace"))
         if request.content_type == "application/json":
             self.bodies.append(json.loads(said))

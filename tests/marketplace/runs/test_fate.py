@@ -101,6 +101,17 @@ def test_killed_between_the_job_and_its_receipt_nothing_is_handed_in_again(
     assert not Uncosted.objects.exists()
 
 
+def test_a_supplier_that_is_stopped_waits_for_the_receipt(ada: Person, luma: Counterfeit) -> None:
+    luma.thinks = 3.0
+    with supplier_process(KINORA_LUMA_URL=luma.url, KINORA_STOP_SECONDS="15"):
+        run_id = taken(ada)
+        until(lambda: luma.posts == 1, 60)
+    with supplier_process(KINORA_LUMA_URL=luma.url):
+        until(lambda: Run.objects.filter(id=run_id, finished_at__isnull=False).exists(), 60)
+    assert closed(run_id) == PAID
+    assert (luma.posts, Fate.objects.count()) == (1, 0)
+
+
 def test_killed_after_the_receipt_the_job_is_followed(ada: Person, luma: Counterfeit) -> None:
     luma.to_questions = ("running",)
     with supplier_process(KINORA_LUMA_URL=luma.url) as first:
