@@ -20,7 +20,9 @@ OPEN = ("/", "/models", "/models?q=zebra", "/models/kinora/glyph", "/models/rehe
 OF_TEAMS = (
     "/runs", "/usage", "/budgets", "/budgets/new", "/balance", "/webhooks", "/keys", "/settings",
 )  # fmt: skip
-OF_STAFF = ("/console/exceptions", "/console/margins", "/console/audit")
+OF_STAFF = (
+    "/console/exceptions", "/console/labs", "/console/margins", "/console/dues", "/console/audit",
+)  # fmt: skip
 NO_PAGES = {  # they answer no GET, or with a file
     "/try", "/files/announce", "/usage.csv", "/usage/focus.csv", "/budgets/zone",
     "/balance/statement", "/webhooks/secret", "/webhooks/replay",

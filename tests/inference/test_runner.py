@@ -51,7 +51,7 @@ def test_previews_and_steps_are_reported(plane: Plane, runner: Runner) -> None:
     preview = next(item["preview"] for item in told if item["preview"])
     kind, _, content = preview.partition(",")
     assert kind == "data:image/png;base64"
-    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (32, 32)
+    assert Image.open(io.BytesIO(base64.b64decode(content))).size == (64, 64)
     moments = [item["at"] for item in plane.said["report"] if item["run"] == "run_seen"]
     gaps = [after - before for before, after in pairwise(moments)]
     assert min(gaps) > 0.08

@@ -1,8 +1,10 @@
 """Our own clips and enlargements through every dialect of a running stack, paid to the nano."""
 
 import base64
+import gc
 import io
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import av
@@ -28,6 +30,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of OpenAI's videos
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),  # of fal's uploads
 ]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What the clients left open is collected here, where its warnings are known."""
+    yield
+    gc.collect()
 
 
 def drawing(side: int = 64) -> Image.Image:

@@ -6,6 +6,7 @@ The addresses come from the URL map: one that is not in the table below must ref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +22,13 @@ from marketplace import ids
 from marketplace.access import budget as budgets
 from marketplace.accounts import keys
 from marketplace.accounts.models import User
-from marketplace.catalog.models import Release
+from marketplace.catalog.models import Lab, Release
 from marketplace.pages.urls import urlpatterns
+from marketplace.payouts.invoice import read
+from marketplace.payouts.models import Difference, PriceProposal
+from marketplace.payouts.propose import propose
+from marketplace.runs.invoices import bring
+from marketplace.runs.labs import Fate
 from marketplace.runs.models import Uncosted
 from marketplace.webhooks import endpoints
 from tests.conftest import PASSWORD, Person, join
@@ -69,6 +75,9 @@ POSTS = {
     "budget_reopen": Post(OWNERS, of="closed"),
     "exception": Post(ADMINS, of="disputed", data=DECISION),
     "uncosted": Post(ADMINS, of="uncosted", data={"amount": "0.03", "why": "invoice"}),
+    "fate": Post(ADMINS, of="doubtful", data={"state": "absent", "why": "the lab's word"}),
+    "lab_proposal": Post(ADMINS, of="wish", data={"decision": "refuse", "answer": "too dear"}),
+    "lab_difference": Post(ADMINS, of="strange", data={"decision": "booked", "why": "theirs"}),
     "audit": Post(ADMINS),
     "webhooks": Post(WORKERS, data=WISH),
     "webhook_own_secret": Post(WORKERS, data={"turn": "1"}),
@@ -130,6 +139,7 @@ def things(ada: Person) -> dict[str, str]:
     charged = clip_of(ada, reported=5)
     charged_id = ids.private("run", charged)
     Uncosted.objects.create(run_id=charged_id, why="no row", at=timezone.now())
+    Fate.objects.create(run_id=charged_id, adapter="luma", job_key=charged, at=timezone.now())
     return {
         "team": "",
         "studio": ada.team.public_id,
@@ -140,9 +150,31 @@ def things(ada: Person) -> dict[str, str]:
         "closed": closed.public_id,
         "charged": charged,
         "uncosted": charged,
+        "doubtful": charged,
+        "wish": ids.public("prop", wished().id),
+        "strange": ids.public("diff", billed().id),
         "disputed": clip_of(ada, reported=10, height=180),
         "waiting": ids.public("run", admit(ada)),
     }
+
+
+def wished() -> PriceProposal:
+    """A price that the rehearsal lab proposes."""
+    return propose(
+        release=Release.objects.get(model__slug="still"),
+        kind="price",
+        lines=[{"unit": "image", "unit_price": "0.003"}],
+        effective_from=timezone.now() + timedelta(days=30),
+    )
+
+
+def billed() -> Difference:
+    """Two pictures on its bill that nobody asked for."""
+    day = str(timezone.now().date())
+    line = {"job": "j1", "unit": "image", "quantity": "2", "unit_price": "0.0012"}
+    said = {"reference": "INV-7", "from": day, "to": "2999-01-01", "lines": [line]}
+    bring(lab=Lab.objects.get(slug="rehearsal"), bill=read(said))
+    return Difference.objects.earliest("id")
 
 
 def clip_of(person: Person, **witnessed: Any) -> str:

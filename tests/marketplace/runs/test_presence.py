@@ -131,7 +131,7 @@ def test_a_living_supplier_is_present_and_comes_back_when_it_is_cut_off(
 def test_a_supplier_killed_on_another_machine_is_succeeded_while_its_lease_still_runs(
     ada: Person, still: Release, lab: Lab
 ) -> None:
-    with supplier_process(lab) as first:
+    with supplier_process(KINORA_REHEARSAL_URL=lab.url) as first:
         run_id = admit(ada, **SMALL | {"latency_ms": 1_000})
         until(lambda: Run.objects.filter(id=run_id, ticket__isnull=False).exists(), 60)
         first.kill()
