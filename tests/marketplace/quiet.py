@@ -1,15 +1,17 @@
-"""A server on which nothing else is written, as a fold needs to reach the last commit.
+"""A fold's horizon past all that is committed, as a fold needs to reach the last commit.
 
-The database vacuums and analyzes when it likes, and whatever a test before has set going may end
-late: their transactions hold every fold's horizon back, as they should.
+The database vacuums and analyzes when it likes, and other tests write on the same server: while a
+transaction of theirs is under way that began before, it holds every fold's horizon back.
 """
 
 from marketplace.runs.connections import rows
 from tests.marketplace.supply import until
 
-QUIET_SQL = "SELECT pg_snapshot_xmin(s) = pg_snapshot_xmax(s) AS quiet FROM pg_current_snapshot() s"
+LATEST_SQL = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS xid"
+PASSED_SQL = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8 AS passed"
 
 
 def quiet() -> None:
-    """Wait until no transaction is under way; of no use while the test itself has one."""
-    until(lambda: rows((QUIET_SQL, []))[0]["quiet"], seconds=60)
+    """Wait until all transactions that began before have ended; the test itself must have none."""
+    latest = rows((LATEST_SQL, []))[0]["xid"]
+    until(lambda: rows((PASSED_SQL, [latest]))[0]["passed"], seconds=60)

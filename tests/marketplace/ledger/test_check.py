@@ -20,7 +20,6 @@ from marketplace.ledger.refund import refund
 from marketplace.ledger.transfer import grant_credit
 from marketplace.runs.invariants import INVARIANTS as OF_RUNS
 from tests.conftest import GUARDS, PASSWORD, Person
-from tests.marketplace.quiet import quiet
 
 pytestmark = pytest.mark.django_db
 
@@ -113,7 +112,6 @@ def test_the_command_says_what_is_broken_and_in_json() -> None:
 
 @pytest.mark.usefixtures("books")
 def test_an_admin_sees_the_last_audit_and_runs_another(rook: User) -> None:
-    quiet()
     browser = Client()
     assert browser.login(email=rook.email, password=PASSWORD)
     assert "No audit yet" in browser.get(reverse("audit")).content.decode()
