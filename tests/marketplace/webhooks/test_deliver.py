@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from marketplace.accounts.models import Team
@@ -151,8 +152,9 @@ def test_a_gone_endpoint_is_disabled_and_what_waits_for_it_is_dead(
     endpoint = Endpoint.objects.create(team=ada.team, url=receiver.url("/gone"))
     receiver.manners["/gone"] = answering(410)
     named = {"endpoint_id": str(endpoint.id), "target": f"endpoint:{endpoint.id}"}
-    later = queued(ada.team, endpoint.url, "evt_2", **named)
-    Delivery.objects.filter(id=later.id).update(next_at=timezone.now() + timedelta(hours=1))
+    with transaction.atomic():  # nobody delivers it before it is put off
+        later = queued(ada.team, endpoint.url, "evt_2", **named)
+        Delivery.objects.filter(id=later.id).update(next_at=timezone.now() + timedelta(hours=1))
     tried(queued(ada.team, endpoint.url, **named))
 
     endpoint.refresh_from_db()
